@@ -1,0 +1,1 @@
+"""Hand-written kernels, woven into every classical network type."""
