@@ -1,0 +1,11 @@
+// One registration per family file of this folder.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace hl::bind {
+
+void register_runtime(pybind11::module_& m);
+void register_matmul(pybind11::module_& m);
+
+}  // namespace hl::bind
