@@ -3,6 +3,7 @@
 
 #include "context.h"
 #include "ops/matmul.h"
+#include "ops/peak.h"
 
 namespace hl {
 
