@@ -2,7 +2,7 @@
 #pragma once
 
 #include "context.h"
-#include "ops/matmul.h"
+#include "ops/matmul/matmul.h"
 #include "ops/peak.h"
 
 namespace hl {
