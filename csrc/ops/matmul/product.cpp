@@ -82,11 +82,25 @@ void run_product(Ctx& ctx, const Product& p, const T* a, const T* b, T* c, doubl
   }
 }
 
-template Product choose_product<float>(const ProductView&);
-template Product choose_product<double>(const ProductView&);
-template void run_product<float>(Ctx&, const Product&, const float*, const float*, float*, double,
-                                 double, const Epilogue*);
-template void run_product<double>(Ctx&, const Product&, const double*, const double*, double*, double,
-                                  double, const Epilogue*);
+template <class T>
+int64_t column_sums_bytes(int64_t M, int64_t N) {
+  return gemv_shared_bytes<T>(gemv_cut(1, N, M, false));
+}
+
+template <class T>
+void column_sums(Ctx& ctx, int64_t M, int64_t N, const T* x, T* y) {
+  const T one = 1;  // a vector of ones, read with stride 0
+  gemv<T>(ctx, gemv_cut(1, N, M, false), false, &one, 0, 0, x, 1, N, {y, 0, 1, T(1), T(0)});
+}
+
+#define HL_INSTANTIATE(T)                                                                          \
+  template Product choose_product<T>(const ProductView&);                                         \
+  template void run_product<T>(Ctx&, const Product&, const T*, const T*, T*, double, double,      \
+                               const Epilogue*);                                                  \
+  template int64_t column_sums_bytes<T>(int64_t, int64_t);                                        \
+  template void column_sums<T>(Ctx&, int64_t, int64_t, const T*, T*);
+HL_INSTANTIATE(float)
+HL_INSTANTIATE(double)
+#undef HL_INSTANTIATE
 
 }  // namespace hl::cpu::HL_ISA

@@ -34,6 +34,12 @@ template <class T>
 void run_product(Ctx& ctx, const Product& p, const T* a, const T* b, T* c, double alpha, double beta,
                  const Epilogue* epilogue);
 
+// y[n] = sum over m of x[m, n], x (M, N): the gradient of a bias.
+template <class T>
+int64_t column_sums_bytes(int64_t M, int64_t N);
+template <class T>
+void column_sums(Ctx& ctx, int64_t M, int64_t N, const T* x, T* y);
+
 inline const char* algorithm_name(const Product& p) {
   if (p.algorithm == Algorithm::kDot) return "dot";
   if (p.algorithm == Algorithm::kAxpy) return "axpy";
