@@ -52,8 +52,10 @@ GemmCut gemm_cut(int64_t M, int64_t N, int64_t K, bool a_direct, bool b_direct) 
   g.nb = even_part(N, 4096, g.nr);
   const int64_t row_panels = ceil_div(g.mb, g.mr), column_panels = ceil_div(g.nb, g.nr);
   g.columns = min64(column_panels, max64(1, 256 / g.nr));
-  // At least eight tasks where there are panels for them, none larger than eight row panels.
-  g.rows = max64(1, min64(8, row_panels * ceil_div(column_panels, g.columns) / 8));
+  // A task's first row panel waits for its columns to arrive in the second-level cache, so tasks are
+  // tall: up to 32 row panels, as long as there are eight of them to share out.
+  g.rows = max64(1, min64(32, row_panels * ceil_div(column_panels, g.columns) / 8));
+  g.rows = ceil_div(row_panels, ceil_div(row_panels, g.rows));
   g.splits = 1;
   if (ceil_div(M, g.mr) * ceil_div(N, g.nr) < 8 && K >= 4 * g.kc) {
     g.splits = min64(32, K / (2 * g.kc));

@@ -51,7 +51,10 @@ __attribute__((noinline)) void tile_product(const Tile<T>& t) {
   }
   if (t.c_cs == 1) {  // C arrives while the products are formed
 #pragma GCC unroll 16
-    for (int i = 0; i < MR; ++i) __builtin_prefetch(t.c + i * t.c_rs, 1);
+    for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) __builtin_prefetch(t.c + i * t.c_rs + v * L, 1);
+    }
   }
 
   // x86 can add a register times 1, 2, 4 or 8 to a base, so four rows of A share one pointer and none
