@@ -2,6 +2,7 @@
 #pragma once
 
 #include "context.h"
+#include "ops/elementwise.h"
 #include "ops/matmul.h"
 #include "ops/peak.h"
 
