@@ -2,6 +2,8 @@
 #pragma once
 
 #include "context.h"
+#include "ops/elementwise.h"
+#include "ops/matmul/linear.h"
 #include "ops/matmul/matmul.h"
 #include "ops/peak.h"
 
