@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import _C
 
-# Multiply-adds per byte of memory traffic at which today's processors turn from waiting for memory to
+# Operations per byte of memory traffic at which today's processors turn from waiting for memory to
 # waiting for arithmetic; `handloom bench` measures yours.
 _BALANCE = 8.0
 
@@ -62,7 +62,7 @@ def explain(
 
     function: Callable[..., Any] | None = getattr(kernels, op, None)
     if function is None or op.startswith("_") or not callable(function):
-        names = ", ".join(sorted(name for name in kernels.__all__ if name != "explain"))
+        names = ", ".join(sorted(name for name in kernels.__all__ if name[0].islower()))
         raise ValueError(f"explain: unknown op {op!r}; choose from {names}")
     arguments = [np.empty(s, dtype) if _is_shape(s) else s for s in shapes]
     rows = _C.explain(lambda: function(*arguments, **options))
