@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import prod
 from typing import Any
 
-from .cases import Case, Shape, Target, tail_sizes
+from .cases import Case, Shape, Target
 
 ITEMSIZE = {"float32": 4, "float64": 8}
 DTYPES = ("float32", "float64")
@@ -302,52 +302,7 @@ def _scaling() -> list[Case]:
     ]
 
 
-def _for_tests() -> list[Case]:
-    """Tails, empty batches and transposed operands: too small to time, easy to get wrong."""
-    cases: list[Case] = []
-    small, tails = (1, 3, 8, 17), tail_sizes(70)
-    for dtype in DTYPES:
-        shapes = [(m, n, 9) for m in small for n in small] + [(5, 33, k) for k in tails]
-        shapes += [(m, 19, 7) for m in tails] + [(7, n, 5) for n in tails]
-        shapes += [(0, 4, 3), (4, 0, 3), (4, 3, 0), (65, 67, 300)]
-        for m, n, k in dict.fromkeys(shapes):
-            cases += [
-                product(f"{m}×{k}→{n} {trans}", (m, k), (k, n), dtype, trans=trans, bench=False)
-                for trans in (("nn", "nt", "tn", "tt") if m == 65 else ("nn",))
-            ]
-        cases += [
-            product(f"{batch} 5³", (*batch, 5, 5), (*batch, 5, 5), dtype, bench=False)
-            for batch in ((0,), (3,), (2, 3))
-        ]
-        for activation in (None, "relu", "tanh", "gelu"):
-            for m, k, n in ((1, 1, 1), (7, 33, 17), (0, 4, 3)):
-                label: dict[str, Any] = {"dtype": dtype, "bench": False}
-                cases.append(linear((m, k), n, activation, **label))
-                if activation != "gelu":
-                    cases.append(linear((m, k), n, activation, backward=True, **label))
-        for size in (0, *tails):
-            cases += [unary(op, (size,), dtype, bench=False) for op in UNARY]
-            cases += [binary(op, (size,), (size,), dtype, bench=False) for op in BINARY]
-        for op in ("sum", "mean", "max"):
-            for shape in ((1,), (17,), (5, 33), (3, 4, 65)):
-                for axis in (None, -1, 0):
-                    cases.append(reduction(op, shape, axis, dtype, bench=False))
-        for op in ("softmax", "cross_entropy", "cross_entropy_grad"):
-            cases += [rowwise(op, s, dtype, bench=False) for s in ((1, 1), (3, 17), (5, 129))]
-    return cases
-
-
-def _unique(cases: list[Case]) -> tuple[Case, ...]:
-    """Drop test sizes that are measured anyway (and so are in the list already)."""
-    first: dict[str, Case] = {}
-    for case in cases:
-        first.setdefault(case.id, case)
-    return tuple(first.values())
-
-
-CASES: tuple[Case, ...] = _unique(
-    [
-        *_cubes(), *_skinny(), *_layouts(), *_linears(), *_elementwise(), *_reductions(),
-        *_rowwise(), *_steps(), *_scaling(), *_for_tests(),
-    ]
+CASES: tuple[Case, ...] = (
+    *_cubes(), *_skinny(), *_layouts(), *_linears(), *_elementwise(), *_reductions(),
+    *_rowwise(), *_steps(), *_scaling(),
 )  # fmt: skip

@@ -28,10 +28,12 @@ class Handloom:
         self.hl.set_num_threads(threads)
 
     def versions(self) -> dict[str, str]:
-        return {"handloom": str(self.hl.__version__), "numpy": np.__version__}
+        return {"handloom": str(getattr(self.hl, "__version__", "unreleased"))}
 
     def settings(self) -> dict[str, str]:
-        return {"threads": str(self.hl.get_num_threads())}
+        # HANDLOOM_ISA may have lowered the choice; a reader of the figures must know.
+        isa = str(_module("handloom._C").isa())
+        return {"threads": str(self.hl.get_num_threads()), "isa": isa}
 
     def prepare(self, case: Case, inputs: list[Inputs]) -> Prepared:
         if case.op == "step":

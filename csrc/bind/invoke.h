@@ -1,0 +1,61 @@
+// The one door between Python and the kernels.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <chrono>
+
+#include "bind/array.h"
+#include "kernels.h"
+#include "pool.h"
+
+namespace hl::bind {
+
+// What hl.profile() collects: one row per kernel name.
+bool profiling();
+void profile_record(const char* kernel, const Plan& plan, double seconds);
+
+// While kernels.explain() asks, kernels on this thread are planned and not run.
+bool explaining();
+void explain_record(const char* kernel, const Plan& plan);
+
+[[noreturn]] void out_of_scratch(const char* kernel, const Plan& plan);
+
+// The table of element type T on the CPU.
+template <class T>
+const OpTable<T>& kernels_for();
+template <>
+inline const OpTable<float>& kernels_for<float>() {
+  return *active_backend().f32;
+}
+template <>
+inline const OpTable<double>& kernels_for<double>() {
+  return *active_backend().f64;
+}
+template <>
+inline const OpTable<void>& kernels_for<void>() {
+  return *active_backend().raw;
+}
+
+// Runs a kernel: reserves its scratch (MemoryError before anything has started), releases the GIL,
+// flushes denormals and restores the caller's mode, and tells the profiler.
+template <class S, class... P, class... Args>
+void invoke(const Entry<void(Ctx&, const S&, P...)>* kernel, const S& shape, Args... args) {
+  const Plan plan = kernel->plan(shape);
+  if (explaining()) return explain_record(kernel->name, plan);
+  py::gil_scoped_release unlocked;
+  Ctx ctx;
+  if (!scratch_reserve(ctx, plan.shared_bytes, plan.worker_bytes)) out_of_scratch(kernel->name, plan);
+  const uint64_t mode = flush_denormals();
+  if (!profiling()) {
+    kernel->run(ctx, shape, args...);
+  } else {
+    auto start = std::chrono::steady_clock::now();
+    kernel->run(ctx, shape, args...);
+    std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    profile_record(kernel->name, plan, took.count());
+  }
+  restore_float_mode(mode);
+}
+
+}  // namespace hl::bind

@@ -1,0 +1,13 @@
+// One registration per family file of this folder.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace hl::bind {
+
+void register_bench(pybind11::module_& m);
+void register_runtime(pybind11::module_& m);
+void register_linear(pybind11::module_& m);
+void register_matmul(pybind11::module_& m);
+
+}  // namespace hl::bind

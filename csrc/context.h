@@ -1,0 +1,66 @@
+// What every kernel is given, says of itself, and is called through.
+//
+// Kernels are pure functions (Ctx&, const Shape&, inputs..., outputs...) on raw pointers. This header
+// is seen by plain and by ISA-specific sources alike, so it holds trivial structs and declarations
+// only: an inline body here would be compiled with several instruction sets and merged into one.
+#pragma once
+
+#include <stdint.h>
+
+namespace hl {
+
+// Scratch memory of one call. `shared` belongs to the call, each worker has a slice of its own.
+struct Ctx {
+  unsigned char* shared;
+  unsigned char* per_worker;
+  int64_t worker_bytes;
+  int workers;   // how many threads parallel_for may use for this call
+  void* stream;  // CUDA only
+};
+
+// What a kernel will do with a shape, known before it starts: scratch is reserved from this, and
+// explain, profile and the benchmark read it.
+struct Plan {
+  const char* algorithm;
+  int64_t tile[3];
+  int64_t shared_bytes;
+  int64_t worker_bytes;
+  double flops;
+  double bytes;  // least traffic: every input read once, every output written once
+};
+
+// One kernel in the op table. F is its function type, void(Ctx&, const Shape&, ...).
+template <class F>
+struct Entry;
+template <class S, class... Args>
+struct Entry<void(Ctx&, const S&, Args...)> {
+  const char* name;
+  void (*run)(Ctx&, const S&, Args...);
+  Plan (*plan)(const S&);
+};
+
+// ---- services, out of line -----------------------------------------------------------------------
+
+// The body of a parallel loop: chunk [begin, end) on thread number `worker`.
+using ParallelBody = void (*)(void* arg, int64_t begin, int64_t end, int worker);
+
+// Cuts [0, n) into chunks of `grain` (the last one shorter) and runs them on up to `workers` threads.
+// Where the cuts fall depends on n and grain alone; which thread gets which chunk does not matter to
+// any result.
+void run_parallel(int workers, int64_t n, int64_t grain, ParallelBody body, void* arg);
+
+int num_threads();
+void set_num_threads(int n);
+int default_num_threads();  // HANDLOOM_NUM_THREADS, OMP_NUM_THREADS, affinity and cgroup quota
+const char* thread_backend();
+bool in_parallel_region();
+
+// The calling thread's scratch arena; false when the memory cannot be had.
+bool scratch_reserve(Ctx& ctx, int64_t shared_bytes, int64_t worker_bytes);
+void scratch_release();  // this thread's arena back to the system
+
+// Subnormal numbers read and written as zero on the calling thread; returns the mode to restore.
+uint64_t flush_denormals();
+void restore_float_mode(uint64_t mode);
+
+}  // namespace hl

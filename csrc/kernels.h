@@ -1,0 +1,80 @@
+// The op table: one entry per line of kernels.def, one table per element type, ISA and device.
+#pragma once
+
+#include "context.h"
+#include "ops/elementwise.h"
+#include "ops/matmul/linear.h"
+#include "ops/matmul/matmul.h"
+#include "ops/peak.h"
+
+namespace hl {
+
+// The element types that a kernel is built for. RAW kernels move bytes and never look at them.
+enum Types : unsigned { F32 = 1, F64 = 2, RAW = 4 };
+
+template <class T>
+constexpr unsigned kTypeBit = 0;
+template <>
+constexpr unsigned kTypeBit<float> = F32;
+template <>
+constexpr unsigned kTypeBit<double> = F64;
+template <>
+constexpr unsigned kTypeBit<void> = RAW;
+
+struct NotBuilt {};
+template <bool Built, template <class> class F, class T>
+struct SlotOf {
+  using type = NotBuilt;
+};
+template <template <class> class F, class T>
+struct SlotOf<true, F, T> {
+  using type = const Entry<F<T>>*;
+};
+template <unsigned types, template <class> class F, class T>
+using Slot = typename SlotOf<(types & kTypeBit<T>) != 0, F, T>::type;
+
+template <class T>
+struct OpTable {
+#define HL_KERNEL(name, types) Slot<(types), name##_t, T> name;
+#include "kernels.def"
+#undef HL_KERNEL
+};
+
+// All that one ISA (or device) can do.
+struct Backend {
+  const char* name;
+  const OpTable<float>* f32;
+  const OpTable<double>* f64;
+  const OpTable<void>* raw;
+  int vector_bytes;
+};
+
+// ---- which backend runs: dispatch.cpp ------------------------------------------------------------
+const Backend& active_backend();
+int available_backends(const Backend** list, int capacity);  // best first
+bool use_backend(const char* name);                          // false if it is not available
+const char* dispatch_error();  // why HANDLOOM_ISA could not be followed, or null
+
+}  // namespace hl
+
+#ifdef HL_ISA
+// Inside an ISA build every kernel has an entry, which its own source defines.
+namespace hl::cpu::HL_ISA {
+#define HL_KERNEL(name, types)                 \
+  template <class T>                           \
+  struct name##_kernel {                       \
+    static const Entry<name##_t<T>> entry;     \
+  };
+#include "kernels.def"
+#undef HL_KERNEL
+}  // namespace hl::cpu::HL_ISA
+
+// Closes a kernel's source: puts <name> and <name>_plan into the tables of its types.
+#define HL_DEFINE_KERNEL_FOR(name, T) \
+  template <>                         \
+  constinit const Entry<name##_t<T>> name##_kernel<T>::entry = {#name, &name<T>, &name##_plan<T>}
+#define HL_DEFINE_KERNEL(name)       \
+  HL_DEFINE_KERNEL_FOR(name, float); \
+  HL_DEFINE_KERNEL_FOR(name, double)
+#define HL_DEFINE_RAW_KERNEL(name) HL_DEFINE_KERNEL_FOR(name, void)
+#endif
