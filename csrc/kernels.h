@@ -2,8 +2,8 @@
 #pragma once
 
 #include "context.h"
-#include "ops/elementwise.h"
-#include "ops/matmul.h"
+#include "ops/elementwise/elementwise.h"
+#include "ops/matmul/matmul.h"
 #include "ops/peak.h"
 
 namespace hl {
