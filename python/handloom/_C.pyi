@@ -31,3 +31,26 @@ def bench_bandwidth(kind: str, nbytes: int, seconds: float) -> float: ...
 def matmul(
     a: Array, b: Array, out: Array | None = None, alpha: float = 1.0, beta: float = 0.0
 ) -> Array: ...
+def linear_forward(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    act: int = -1,
+    need_z: bool = False,
+    p0: float = 0.0,
+    p1: float = 0.0,
+) -> Any: ...
+def linear_backward(
+    dy: Array,
+    x: Array,
+    w: Array,
+    saved: Array | None = None,
+    act: int = -1,
+    need: int = 7,
+    p0: float = 0.0,
+    p1: float = 0.0,
+) -> tuple[Array | None, Array | None, Array | None]: ...
+
+# elementwise
+unary_ops: dict[str, int]
+unary_saves: dict[str, str]
