@@ -4,6 +4,7 @@
 #include "context.h"
 #include "ops/matmul.h"
 #include "ops/peak.h"
+#include "ops/reduce/reduce.h"
 
 namespace hl {
 

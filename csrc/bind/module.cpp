@@ -8,4 +8,5 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_runtime(m);
   hl::bind::register_bench(m);
   hl::bind::register_matmul(m);
+  hl::bind::register_reduce(m);
 }

@@ -8,5 +8,6 @@ namespace hl::bind {
 void register_bench(pybind11::module_& m);
 void register_runtime(pybind11::module_& m);
 void register_matmul(pybind11::module_& m);
+void register_reduce(pybind11::module_& m);
 
 }  // namespace hl::bind
