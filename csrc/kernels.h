@@ -2,7 +2,9 @@
 #pragma once
 
 #include "context.h"
-#include "ops/matmul.h"
+#include "ops/elementwise.h"
+#include "ops/matmul/linear.h"
+#include "ops/matmul/matmul.h"
 #include "ops/peak.h"
 #include "ops/reduce/reduce.h"
 

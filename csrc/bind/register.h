@@ -7,6 +7,7 @@ namespace hl::bind {
 
 void register_bench(pybind11::module_& m);
 void register_runtime(pybind11::module_& m);
+void register_linear(pybind11::module_& m);
 void register_matmul(pybind11::module_& m);
 void register_reduce(pybind11::module_& m);
 
