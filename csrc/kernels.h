@@ -6,6 +6,7 @@
 #include "ops/matmul/linear.h"
 #include "ops/matmul/matmul.h"
 #include "ops/peak.h"
+#include "ops/reduce/reduce.h"
 
 namespace hl {
 

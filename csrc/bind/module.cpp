@@ -11,4 +11,5 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_matmul(m);
   hl::bind::register_elementwise(m);
   hl::bind::register_binary(m);
+  hl::bind::register_reduce(m);
 }

@@ -11,5 +11,6 @@ void register_elementwise(pybind11::module_& m);
 void register_runtime(pybind11::module_& m);
 void register_linear(pybind11::module_& m);
 void register_matmul(pybind11::module_& m);
+void register_reduce(pybind11::module_& m);
 
 }  // namespace hl::bind
