@@ -7,5 +7,8 @@ namespace hl::bind {
 
 void register_runtime(pybind11::module_& m);
 void register_matmul(pybind11::module_& m);
+void register_layout(pybind11::module_& m);
+void register_optim(pybind11::module_& m);
+void register_random(pybind11::module_& m);
 
 }  // namespace hl::bind

@@ -12,6 +12,7 @@
 //                                      min and max return NaN if either operand is NaN
 //   select(mask, a, b)                 a where the mask's lane is set; masks come from < > == != ...
 //   to_int to_float as<U>              convert (round to nearest even); reinterpret the bits
+//   mul_low                            64-bit products of the low halves of 64-bit lanes
 //   hsum hmax hmin any                 across the lanes, in a fixed tree
 //   shuffle transpose                  compile-time lane moves; an L x L block in registers
 #pragma once
