@@ -6,9 +6,10 @@
 #include "ops/layout/index.h"
 #include "ops/layout/make.h"
 #include "ops/layout/pad.h"
-#include "ops/matmul.h"
+#include "ops/matmul/matmul.h"
 #include "ops/optim/multi.h"
 #include "ops/optim/optim.h"
+#include "ops/peak.h"
 #include "ops/random.h"
 
 namespace hl {

@@ -5,6 +5,7 @@
 
 namespace hl::bind {
 
+void register_bench(pybind11::module_& m);
 void register_runtime(pybind11::module_& m);
 void register_matmul(pybind11::module_& m);
 void register_layout(pybind11::module_& m);

@@ -41,6 +41,11 @@ HL_INLINE void store_n(double* p, Vec<double> v, int64_t n) {
   _mm256_maskstore_pd(p, first_lanes(p, n), (__m256d)v);
 }
 
+// The address must be a multiple of the vector's size.
+HL_INLINE void store_past_cache(float* p, Vec<float> v) { _mm256_stream_ps(p, (__m256)v); }
+HL_INLINE void store_past_cache(double* p, Vec<double> v) { _mm256_stream_pd(p, (__m256d)v); }
+HL_INLINE void store_fence() { _mm_sfence(); }
+
 HL_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
   return (Vec<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 }

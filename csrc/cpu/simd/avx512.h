@@ -37,6 +37,11 @@ HL_INLINE void store_n(double* p, Vec<double> v, int64_t n) {
   _mm512_mask_storeu_pd(p, first_lanes(p, n), (__m512d)v);
 }
 
+// The address must be a multiple of the vector's size.
+HL_INLINE void store_past_cache(float* p, Vec<float> v) { _mm512_stream_ps(p, (__m512)v); }
+HL_INLINE void store_past_cache(double* p, Vec<double> v) { _mm512_stream_pd(p, (__m512d)v); }
+HL_INLINE void store_fence() { _mm_sfence(); }
+
 HL_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
   return (Vec<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 }

@@ -31,6 +31,12 @@ HL_INLINE void store_n(T* p, Vec<T> v, int64_t n) {
   for (int64_t i = 0; i < n; ++i) p[i] = v[i];
 }
 
+template <class T>
+HL_INLINE void store_past_cache(T* p, Vec<T> v) {
+  *reinterpret_cast<UnalignedVec<T>*>(p) = v;
+}
+HL_INLINE void store_fence() {}
+
 // Two roundings: a baseline processor has no fused multiply-add, and libm's emulation of one is a
 // hundred times slower than everything around it.
 template <class V>

@@ -7,7 +7,9 @@
 //
 //   Vec<T>, Int<V>, kLanes<T>          the vector of T, its integer twin, the number of lanes
 //   load store load_n store_n          whole vectors, and the first n lanes (the rest read as zero)
-//   set1 zero iota                     every lane x; 0; 0, 1, 2, ...
+//   store_past_cache store_fence       for results larger than the caches: nothing is read before it is
+//                                      overwritten; aligned addresses; a fence at the end
+//   set1 zero                          every lane x; 0; 0, 1, 2, ...
 //   fma min max abs sqrt rint          a*b+c in one rounding where the hardware has it;
 //                                      min and max return NaN if either operand is NaN
 //   select(mask, a, b)                 a where the mask's lane is set; masks come from < > == != ...
