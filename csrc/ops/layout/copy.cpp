@@ -131,14 +131,34 @@ HL_INLINE void strided(const char* x, int64_t x_step, char* y, int64_t y_step, i
   }
 }
 
+// A row read backwards.
+template <int L>
+struct PickReverse {
+  static constexpr int lane(int i) { return L - 1 - i; }
+};
+template <class T>
+HL_INLINE void reversed(const char* x, char* y, int64_t n) {
+  constexpr int L = kLanes<T>;
+  const T* from = reinterpret_cast<const T*>(x);
+  T* to = reinterpret_cast<T*>(y);
+  int64_t i = 0;
+  for (; i + L <= n; i += L) {
+    const Vec<T> v = load(from - i - (L - 1));
+    store(to + i, shuffle<PickReverse<L>>(v, v));
+  }
+  strided<typename RawItem<sizeof(T)>::type>(x - i * int64_t(sizeof(T)), -int64_t(sizeof(T)),
+                                             y + i * int64_t(sizeof(T)), sizeof(T), n - i);
+}
+
 // ---- transposition
 // -------------------------------------------------------------------------------
-constexpr int64_t kTileBytes = 256;  // side of a tile, along both axes
+template <class U>
+constexpr int64_t kTile = sizeof(U) == 1 ? 128 : 256 / int64_t(sizeof(U));
 
 // y[j, k] = x[k, j]: x contiguous along j, y along k.
 template <class U>
-HL_INLINE void transpose_items(const char* x, int64_t x_step, char* y, int64_t y_step, int64_t J,
-                               int64_t K) {
+HL_INLINE void turn_items(const char* x, int64_t x_step, char* y, int64_t y_step, int64_t J,
+                          int64_t K) {
   for (int64_t j = 0; j < J; ++j) {
     for (int64_t k = 0; k < K; ++k) {
       reinterpret_cast<U*>(y + j * y_step)[k] = reinterpret_cast<const U*>(x + k * x_step)[j];
@@ -147,55 +167,67 @@ HL_INLINE void transpose_items(const char* x, int64_t x_step, char* y, int64_t y
 }
 
 template <class T>
-HL_INLINE void transpose_vectors(const char* x, int64_t x_step, char* y, int64_t y_step, int64_t J,
-                                 int64_t K) {
+HL_INLINE void turn_vectors(const char* x, int64_t x_step, char* y, int64_t y_step, int64_t J,
+                            int64_t K) {
   constexpr int L = kLanes<T>;
   constexpr int64_t kItem = sizeof(T);
+  using U = typename RawItem<kItem>::type;
   const int64_t whole_j = J - J % L, whole_k = K - K % L;
   for (int64_t k = 0; k < whole_k; k += L) {
     for (int64_t j = 0; j < whole_j; j += L) {
       Vec<T> block[L];
-      for (int i = 0; i < L; ++i)
+      for (int i = 0; i < L; ++i) {
         block[i] = load(reinterpret_cast<const T*>(x + (k + i) * x_step) + j);
+      }
       transpose<T>(block);
       for (int i = 0; i < L; ++i) store(reinterpret_cast<T*>(y + (j + i) * y_step) + k, block[i]);
     }
   }
-  using U = typename RawItem<kItem>::type;
-  transpose_items<U>(x + whole_j * kItem, x_step, y + whole_j * y_step, y_step, J - whole_j,
-                     whole_k);
-  transpose_items<U>(x + whole_k * x_step, x_step, y + whole_k * kItem, y_step, J, K - whole_k);
+  turn_items<U>(x + whole_j * kItem, x_step, y + whole_j * y_step, y_step, J - whole_j, whole_k);
+  turn_items<U>(x + whole_k * x_step, x_step, y + whole_k * kItem, y_step, J, K - whole_k);
+}
+
+// Without a block transpose in registers, a tile is turned between two buffers: rows a power of two
+// apart would fall on one set of the cache.
+template <class U>
+void turn_buffered(const char* x, int64_t x_step, char* y, int64_t y_step, int64_t J, int64_t K) {
+  constexpr int64_t N = kTile<U>, kRow = N * int64_t(sizeof(U));
+  alignas(64) char from[N * kRow], to[N * kRow];
+  for (int64_t k = 0; k < K; ++k)
+    copy_bytes(from + k * kRow, x + k * x_step, J * int64_t(sizeof(U)));
+  turn_items<U>(from, kRow, to, kRow, J, K);
+  for (int64_t j = 0; j < J; ++j) copy_bytes(y + j * y_step, to + j * kRow, K * int64_t(sizeof(U)));
 }
 
 template <class U>
-HL_INLINE void transpose_tile(U, const char* x, int64_t x_step, char* y, int64_t y_step, int64_t J,
+HL_INLINE void transpose_tile(const char* x, int64_t x_step, char* y, int64_t y_step, int64_t J,
                               int64_t K) {
   if constexpr (sizeof(U) == 4) {
-    transpose_vectors<float>(x, x_step, y, y_step, J, K);
+    turn_vectors<float>(x, x_step, y, y_step, J, K);
   } else if constexpr (sizeof(U) == 8) {
-    transpose_vectors<double>(x, x_step, y, y_step, J, K);
+    turn_vectors<double>(x, x_step, y, y_step, J, K);
   } else {
-    transpose_items<U>(x, x_step, y, y_step, J, K);
+    turn_buffered<U>(x, x_step, y, y_step, J, K);
   }
 }
 
 template <class U>
 void transpose_all(Ctx& ctx, const View& v, const char* x, char* y) {
-  constexpr int64_t kItem = sizeof(U), kTile = kTileBytes / kItem;
+  constexpr int64_t kItem = sizeof(U), N = kTile<U>;
   const int last = v.ndim - 1;
   const int64_t J = v.size[v.across], K = v.size[last];
-  const int64_t tiles_j = ceil_div(J, kTile), tiles_k = ceil_div(K, kTile);
+  const int64_t tiles_j = ceil_div(J, N), tiles_k = ceil_div(K, N);
   const int64_t tiles = outer_count(v) / J * tiles_j * tiles_k;
-  const int64_t area = (J < kTile ? J : kTile) * (K < kTile ? K : kTile) * kItem;
+  const int64_t area = (J < N ? J : N) * (K < N ? K : N) * kItem;
   const int64_t grain = kChunk / area > 0 ? kChunk / area : 1;
   parallel_for(ctx, tiles, grain, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       // Tiles follow each other along y, so that a page of it is finished before the next is begun.
-      const int64_t k = i % tiles_k * kTile, j = i / tiles_k % tiles_j * kTile;
+      const int64_t k = i % tiles_k * N, j = i / tiles_k % tiles_j * N;
       const Odometer at(v, last, v.across, i / tiles_k / tiles_j);
-      transpose_tile(U(), x + at.x + j * kItem + k * v.x[last], v.x[last],
-                     y + at.y + j * v.y[v.across] + k * kItem, v.y[v.across],
-                     J - j < kTile ? J - j : kTile, K - k < kTile ? K - k : kTile);
+      transpose_tile<U>(x + at.x + j * kItem + k * v.x[last], v.x[last],
+                        y + at.y + j * v.y[v.across] + k * kItem, v.y[v.across],
+                        J - j < N ? J - j : N, K - k < N ? K - k : N);
     }
   });
 }
@@ -258,7 +290,14 @@ void copy_strided(Ctx& ctx, const CopyShape& s, const void* x_in, void* y_out) {
         break;
       case Algorithm::kStrided:
         each_row(ctx, v, s.item, x, y, [&](const char* from, char* to, int64_t n) {
-          strided<U>(from, v.x[last], to, v.y[last], n);
+          const bool back = v.x[last] == -s.item && v.y[last] == s.item;
+          if (sizeof(U) == 4 && back) {
+            reversed<float>(from, to, n);
+          } else if (sizeof(U) == 8 && back) {
+            reversed<double>(from, to, n);
+          } else {
+            strided<U>(from, v.x[last], to, v.y[last], n);
+          }
         });
         break;
     }
