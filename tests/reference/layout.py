@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from harness import Arrays, Op
 
 from handloom import kernels
 from handloom.bench.cases import Case
+from harness import Arrays, Op
 
 NUMPY_MODES = {
     "constant": "constant",

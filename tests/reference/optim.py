@@ -1,4 +1,4 @@
-"""Every optimiser once more, in the dtype of its inputs: the formulas of ``csrc/ops/optim/optim.h``."""
+"""Every optimiser once more in NumPy: the formulas of ``csrc/ops/optim/optim.h``."""
 
 from __future__ import annotations
 
