@@ -2,7 +2,10 @@
 #pragma once
 
 #include "context.h"
-#include "ops/matmul.h"
+#include "ops/elementwise.h"
+#include "ops/matmul/linear.h"
+#include "ops/matmul/matmul.h"
+#include "ops/peak.h"
 
 namespace hl {
 

@@ -52,8 +52,10 @@ GemmCut gemm_cut(int64_t M, int64_t N, int64_t K, bool a_direct, bool b_direct) 
   g.nb = even_part(N, 4096, g.nr);
   const int64_t row_panels = ceil_div(g.mb, g.mr), column_panels = ceil_div(g.nb, g.nr);
   g.columns = min64(column_panels, max64(1, 256 / g.nr));
-  // At least eight tasks where there are panels for them, none larger than eight row panels.
-  g.rows = max64(1, min64(8, row_panels * ceil_div(column_panels, g.columns) / 8));
+  // A task's first row panel waits for its columns to arrive in the second-level cache, so tasks are
+  // tall: up to 32 row panels, as long as there are eight of them to share out.
+  g.rows = max64(1, min64(32, row_panels * ceil_div(column_panels, g.columns) / 8));
+  g.rows = ceil_div(row_panels, ceil_div(row_panels, g.rows));
   g.splits = 1;
   if (ceil_div(M, g.mr) * ceil_div(N, g.nr) < 8 && K >= 4 * g.kc) {
     g.splits = min64(32, K / (2 * g.kc));
@@ -79,9 +81,11 @@ struct Output {
   T alpha, beta;
 };
 
-struct NoEpilogue {
-  template <class T>
-  HL_INLINE void operator()(T*, int64_t, int64_t, int64_t, int64_t) const {}
+// What is done with a piece of C once it is finished, while it is still in the cache: rows
+// [row, row + rows) and columns [column, column + columns) of the product.
+struct Epilogue {
+  void (*apply)(const void* self, int64_t row, int64_t rows, int64_t column, int64_t columns);
+  const void* self;
 };
 
 // Panels of one k block, ready for the tile: packed, or a direct view of the matrix.
@@ -105,11 +109,10 @@ HL_INLINE Ready<T> ready(const M& matrix, const T* packed, int64_t width, int64_
 
 // Row panels [i0, i1) by column panels [j0, j1) of one packed block whose first row and column in C
 // are m0 and n0.
-template <class T, class Epilogue>
+template <class T>
 HL_INLINE void gemm_task(const GemmCut& g, const Ready<T>& a, const Ready<T>& b, int64_t kc,
                          const Output<T>& out, T beta, int64_t m0, int64_t n0, int64_t i0,
-                         int64_t i1, int64_t j0, int64_t j1, bool last, const Epilogue& epilogue) {
-  const int64_t column = n0 + j0 * g.nr, columns = min64(g.N, n0 + j1 * g.nr) - column;
+                         int64_t i1, int64_t j0, int64_t j1, const Epilogue* epilogue) {
   for (int64_t i = i0; i < i1; ++i) {
     const int64_t row = m0 + i * g.mr, rows = min64(g.mr, g.M - row);
     for (int64_t j = j0; j < j1; ++j) {
@@ -117,16 +120,20 @@ HL_INLINE void gemm_task(const GemmCut& g, const Ready<T>& a, const Ready<T>& b,
       Tile<T> t = {kc,     a.p + i * a.panel, a.rs, a.ks, b.p + j * b.panel,
                    b.ks,   out.c + row * out.rs + col * out.cs,
                    out.rs, out.cs,            n,    out.alpha, beta};
-      kTiles<T>.fn[rows - 1][ceil_div(n, kLanes<T>) - 1](t);
+      tile<T>(rows, ceil_div(n, kLanes<T>))(t);
     }
-    if (last) epilogue(out.c + row * out.rs + column * out.cs, row, rows, column, columns);
+  }
+  if (epilogue) {
+    const int64_t row = m0 + i0 * g.mr, column = n0 + j0 * g.nr;
+    epilogue->apply(epilogue->self, row, min64(g.M, m0 + i1 * g.mr) - row, column,
+                    min64(g.N, n0 + j1 * g.nr) - column);
   }
 }
 
 // Few tiles, many steps of k: each split forms a partial C, and the partials are added in pairs.
-template <class T, class A, class B, class Epilogue>
+template <class T, class A, class B>
 void gemm_split(Ctx& ctx, const GemmCut& g, const A& a, const B& b, const Output<T>& out,
-                const Epilogue& epilogue) {
+                const Epilogue* epilogue) {
   T* partial = reinterpret_cast<T*>(ctx.shared);
   const int64_t size = g.M * g.N;
   const int64_t row_panels = ceil_div(g.M, g.mr), column_panels = ceil_div(g.N, g.nr);
@@ -148,7 +155,7 @@ void gemm_split(Ctx& ctx, const GemmCut& g, const A& a, const B& b, const Output
           b.pack(bp + j * br.panel, g.nr, j * g.nr, min64(g.nr, g.N - j * g.nr), k0, kc);
         }
         gemm_task(g, ar, br, kc, mine, T(block > first), 0, 0, 0, row_panels, 0, column_panels,
-                  false, epilogue);
+                  nullptr);
       }
     }
   });
@@ -169,14 +176,13 @@ void gemm_split(Ctx& ctx, const GemmCut& g, const A& a, const B& b, const Output
       *q = out.beta == T(0) ? value : value + out.beta * *q;
     }
   }
-  epilogue(out.c, 0, g.M, 0, g.N);
+  if (epilogue) epilogue->apply(epilogue->self, 0, g.M, 0, g.N);
 }
 
-// C = alpha * A B + beta * C, then epilogue(c, row, rows, column, columns) on finished pieces of C
-// while they are in the cache. K = 0 counts as a product of zeros.
-template <class T, class A, class B, class Epilogue = NoEpilogue>
+// C = alpha * A B + beta * C, then the epilogue. K = 0 counts as a product of zeros.
+template <class T, class A, class B>
 void gemm(Ctx& ctx, const GemmCut& g, const A& a, const B& b, const Output<T>& out,
-          const Epilogue& epilogue = {}) {
+          const Epilogue* epilogue = nullptr) {
   if (g.M == 0 || g.N == 0) return;
   if (g.splits > 1) return gemm_split(ctx, g, a, b, out, epilogue);
   T* ap = reinterpret_cast<T*>(ctx.shared);
@@ -214,7 +220,7 @@ void gemm(Ctx& ctx, const GemmCut& g, const A& a, const B& b, const Output<T>& o
           for (int64_t task = begin; task < end; ++task) {
             const int64_t i = task % row_tasks * g.rows, j = task / row_tasks * g.columns;
             gemm_task(g, ar, br, kc, out, beta, m0, n0, i, min64(i + g.rows, row_panels), j,
-                      min64(j + g.columns, column_panels), last, epilogue);
+                      min64(j + g.columns, column_panels), last ? epilogue : nullptr);
           }
         });
       }

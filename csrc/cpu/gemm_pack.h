@@ -16,6 +16,8 @@ HL_INLINE void pack_lines_adjacent(T* panel, int width, const T* p, int lines, i
   constexpr int L = kLanes<T>;
   const int full = lines / L * L, tail = lines - full;
   for (int64_t k = 0; k < kc; ++k, p += ks, panel += width) {
+    // Each step reads a short piece of another page, which no hardware prefetcher foresees.
+    for (int i = 0; i < lines; i += L) __builtin_prefetch(p + 12 * ks + i);
     for (int i = 0; i < full; i += L) store(panel + i, load(p + i));
     if (tail) store_n(panel + full, load_n(p + full, tail), width - full < L ? width - full : L);
     for (int i = full + (tail ? L : 0); i < width; i += L) {
@@ -34,6 +36,7 @@ HL_INLINE void pack_k_adjacent(T* panel, int width, const T* p, int lines, int64
     for (int64_t k = 0; k < kc; k += L) {
       const int64_t n = kc - k < L ? kc - k : L;
       Vec<T> block[L];
+      for (int r = 0; r < rows; ++r) __builtin_prefetch(line + r * rs + k + 4 * L);
 #pragma GCC unroll 16
       for (int r = 0; r < L; ++r) {
         block[r] = r >= rows ? zero<T>() : n == L ? load(line + r * rs + k) : load_n(line + r * rs + k, n);

@@ -5,6 +5,7 @@
 
 namespace hl::cpu::HL_ISA {
 
+constexpr bool kFused = true;
 constexpr int kVectorBytes = 32;
 
 // The matrix product's register tile: 12 sums + 2 vectors of B + 1 broadcast of A <= 16.
@@ -41,6 +42,11 @@ HL_INLINE void store_n(double* p, Vec<double> v, int64_t n) {
   _mm256_maskstore_pd(p, first_lanes(p, n), (__m256d)v);
 }
 
+// The address must be a multiple of the vector's size.
+HL_INLINE void store_past_cache(float* p, Vec<float> v) { _mm256_stream_ps(p, (__m256)v); }
+HL_INLINE void store_past_cache(double* p, Vec<double> v) { _mm256_stream_pd(p, (__m256d)v); }
+HL_INLINE void store_fence() { _mm_sfence(); }
+
 HL_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
   return (Vec<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 }
@@ -56,6 +62,10 @@ HL_INLINE Vec<float> rint(Vec<float> v) {
 HL_INLINE Vec<double> rint(Vec<double> v) {
   return (Vec<double>)_mm256_round_pd((__m256d)v, _MM_FROUND_TO_NEAREST_INT);
 }
+
+// Past the caches: saves reading the line that is about to be overwritten. p is a whole vector's multiple.
+HL_INLINE void store_stream(float* p, Vec<float> v) { _mm256_stream_ps(p, (__m256)v); }
+HL_INLINE void store_stream(double* p, Vec<double> v) { _mm256_stream_pd(p, (__m256d)v); }
 
 HL_INLINE bool any(Vec<int32_t> mask) { return !_mm256_testz_si256((__m256i)mask, (__m256i)mask); }
 HL_INLINE bool any(Vec<int64_t> mask) { return !_mm256_testz_si256((__m256i)mask, (__m256i)mask); }

@@ -5,6 +5,7 @@
 
 namespace hl::cpu::HL_ISA {
 
+constexpr bool kFused = true;
 constexpr int kVectorBytes = 64;
 
 // The matrix product's register tile: 28 sums + 2 vectors of B + 1 broadcast of A <= 32.
@@ -37,21 +38,45 @@ HL_INLINE void store_n(double* p, Vec<double> v, int64_t n) {
   _mm512_mask_storeu_pd(p, first_lanes(p, n), (__m512d)v);
 }
 
+// The address must be a multiple of the vector's size.
+HL_INLINE void store_past_cache(float* p, Vec<float> v) { _mm512_stream_ps(p, (__m512)v); }
+HL_INLINE void store_past_cache(double* p, Vec<double> v) { _mm512_stream_pd(p, (__m512d)v); }
+HL_INLINE void store_fence() { _mm_sfence(); }
+
 HL_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
   return (Vec<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 }
 HL_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
   return (Vec<double>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
 }
-HL_INLINE Vec<float> sqrt(Vec<float> v) { return (Vec<float>)_mm512_sqrt_ps((__m512)v); }
-HL_INLINE Vec<double> sqrt(Vec<double> v) { return (Vec<double>)_mm512_sqrt_pd((__m512d)v); }
+// The unmasked intrinsics of GCC 12 warn of an uninitialised register of their own (GCC bug
+// 105593).
+HL_INLINE Vec<float> sqrt(Vec<float> v) {
+  return (Vec<float>)_mm512_maskz_sqrt_ps(0xffff, (__m512)v);
+}
+HL_INLINE Vec<double> sqrt(Vec<double> v) {
+  return (Vec<double>)_mm512_maskz_sqrt_pd(0xff, (__m512d)v);
+}
 
 HL_INLINE Vec<float> rint(Vec<float> v) {
-  return (Vec<float>)_mm512_roundscale_ps((__m512)v, _MM_FROUND_TO_NEAREST_INT);
+  return (Vec<float>)_mm512_maskz_roundscale_ps(0xffff, (__m512)v, _MM_FROUND_TO_NEAREST_INT);
 }
 HL_INLINE Vec<double> rint(Vec<double> v) {
-  return (Vec<double>)_mm512_roundscale_pd((__m512d)v, _MM_FROUND_TO_NEAREST_INT);
+  return (Vec<double>)_mm512_maskz_roundscale_pd(0xff, (__m512d)v, _MM_FROUND_TO_NEAREST_INT);
 }
+
+#define HL_HAVE_SCALE
+HL_INLINE Vec<float> scale(Vec<float> v, Vec<float> n) {
+  return (Vec<float>)_mm512_maskz_scalef_ps(0xffff, (__m512)v, (__m512)n);
+}
+HL_INLINE Vec<double> scale(Vec<double> v, Vec<double> n) {
+  return (Vec<double>)_mm512_maskz_scalef_pd(0xff, (__m512d)v, (__m512d)n);
+}
+
+// Past the caches: saves reading the line that is about to be overwritten. p is a whole vector's
+// multiple.
+HL_INLINE void store_stream(float* p, Vec<float> v) { _mm512_stream_ps(p, (__m512)v); }
+HL_INLINE void store_stream(double* p, Vec<double> v) { _mm512_stream_pd(p, (__m512d)v); }
 
 HL_INLINE bool any(Vec<int32_t> mask) {
   return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;

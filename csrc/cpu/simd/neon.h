@@ -5,6 +5,7 @@
 
 namespace hl::cpu::HL_ISA {
 
+constexpr bool kFused = true;
 constexpr int kVectorBytes = 16;
 
 // The matrix product's register tile: 24 sums + 3 vectors of B + 1 broadcast of A <= 32.
@@ -32,6 +33,12 @@ HL_INLINE void store_n(T* p, Vec<T> v, int64_t n) {
   for (int64_t i = 0; i < n; ++i) p[i] = v[i];
 }
 
+template <class T>
+HL_INLINE void store_past_cache(T* p, Vec<T> v) {
+  *reinterpret_cast<UnalignedVec<T>*>(p) = v;
+}
+HL_INLINE void store_fence() {}
+
 HL_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
   return (Vec<float>)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 }
@@ -42,6 +49,11 @@ HL_INLINE Vec<float> sqrt(Vec<float> v) { return (Vec<float>)vsqrtq_f32((float32
 HL_INLINE Vec<double> sqrt(Vec<double> v) { return (Vec<double>)vsqrtq_f64((float64x2_t)v); }
 HL_INLINE Vec<float> rint(Vec<float> v) { return (Vec<float>)vrndnq_f32((float32x4_t)v); }
 HL_INLINE Vec<double> rint(Vec<double> v) { return (Vec<double>)vrndnq_f64((float64x2_t)v); }
+
+template <class T>
+HL_INLINE void store_stream(T* p, Vec<T> v) {
+  *reinterpret_cast<UnalignedVec<T>*>(p) = v;
+}
 
 HL_INLINE bool any(Vec<int32_t> mask) { return vmaxvq_u32((uint32x4_t)mask) != 0; }
 HL_INLINE bool any(Vec<int64_t> mask) { return vmaxvq_u32((uint32x4_t)mask) != 0; }

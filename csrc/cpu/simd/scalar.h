@@ -4,6 +4,7 @@
 
 namespace hl::cpu::HL_ISA {
 
+constexpr bool kFused = false;
 constexpr int kVectorBytes = 16;
 
 // The matrix product's register tile: 12 sums + 2 + 1 fit the 16 registers of x86-64's baseline.
@@ -30,6 +31,12 @@ template <class T>
 HL_INLINE void store_n(T* p, Vec<T> v, int64_t n) {
   for (int64_t i = 0; i < n; ++i) p[i] = v[i];
 }
+
+template <class T>
+HL_INLINE void store_past_cache(T* p, Vec<T> v) {
+  *reinterpret_cast<UnalignedVec<T>*>(p) = v;
+}
+HL_INLINE void store_fence() {}
 
 // Two roundings: a baseline processor has no fused multiply-add, and libm's emulation of one is a
 // hundred times slower than everything around it.
@@ -58,6 +65,11 @@ HL_INLINE V rint(V v) {
   V magic = v < T(0) ? V{} - T(kBig) : V{} + T(kBig);
   V r = (v + magic) - magic;
   return (v < T(kBig)) & (v > T(-kBig)) ? r : v;
+}
+
+template <class T>
+HL_INLINE void store_stream(T* p, Vec<T> v) {
+  *reinterpret_cast<UnalignedVec<T>*>(p) = v;
 }
 
 HL_INLINE bool any(Vec<int32_t> m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }

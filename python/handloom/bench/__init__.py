@@ -1,0 +1,1 @@
+"""Benchmarks, and the case list that they share with the tests."""
