@@ -129,9 +129,7 @@ class Function:
         return out
 
     def _record(self, args: tuple[Any, ...], y: Any, out: Tensor | None) -> None:
-        self.inputs = [
-            (a._node or a) if isinstance(a, Tensor) and a._needs else None for a in args
-        ]
+        self.inputs = [(a._node or a) if isinstance(a, Tensor) and a._needs else None for a in args]
         versions = []
         for s in self.saved:
             if s is y:
@@ -188,9 +186,7 @@ class View(Function):
         return out
 
 
-def walk(
-    roots: Sequence[tuple[Tensor, Array]], retain_graph: bool, wanted: Wanted | None
-) -> None:
+def walk(roots: Sequence[tuple[Tensor, Array]], retain_graph: bool, wanted: Wanted | None) -> None:
     """Carries gradients from `roots` to the leaves.
 
     Args:

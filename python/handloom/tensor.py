@@ -333,6 +333,32 @@ def wrap(array: Array) -> Tensor:
     return out
 
 
+def tensor(
+    data: object, requires_grad: bool = False, dtype: DTypeLike = None, device: object = None
+) -> Tensor:
+    """A tensor with a copy of the data.
+
+    Args:
+        data: An array (keeps its dtype), a number or nested lists (floats become float32, integers
+            int64), or a tensor.
+        requires_grad: Record what is computed with it.
+        dtype: The dtype wanted, if another.
+        device: "cpu".
+
+    Raises:
+        TypeError: Not numbers, or a dtype that the library does not have.
+        ValueError: A ragged list, foreign byte order, or another device.
+    """
+    return Tensor(data, requires_grad, dtype, device)
+
+
+def from_numpy(array: Array) -> Tensor:
+    """A tensor that shares the array's memory."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"from_numpy: expected a numpy.ndarray, got {type(array).__name__}")
+    return wrap(as_ndarray(array, "from_numpy"))
+
+
 def check_device(device: object, op: str) -> None:
     """Raises ValueError unless `device` is None or the CPU."""
     if device is not None and str(device) != "cpu":

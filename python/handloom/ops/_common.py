@@ -35,7 +35,9 @@ def axis_of(dim: int, ndim: int, op: str) -> int:
     """dim as 0 ≤ axis < ndim; a tensor without axes has the axis 0, as in PyTorch."""
     n = max(ndim, 1)
     if not -n <= dim < n:
-        raise ValueError(f"{op}: dim {dim} is out of range for {ndim} axes, expected {-n} to {n - 1}")
+        raise ValueError(
+            f"{op}: dim {dim} is out of range for {ndim} axes, expected {-n} to {n - 1}"
+        )
     return dim % n
 
 

@@ -17,9 +17,7 @@ def normalize(x: TensorLike, p: float = 2.0, dim: int = -1, eps: float = 1e-12) 
     return div(x, maximum(norm(x, p, dim, keepdim=True), eps))
 
 
-def cosine_similarity(
-    a: TensorLike, b: TensorLike, dim: int = -1, eps: float = 1e-8
-) -> Tensor:
+def cosine_similarity(a: TensorLike, b: TensorLike, dim: int = -1, eps: float = 1e-8) -> Tensor:
     """a·b/(max(‖a‖, eps)·max(‖b‖, eps)) along dim."""
     na = maximum(norm(a, 2.0, dim, keepdim=True), eps)
     nb = maximum(norm(b, 2.0, dim, keepdim=True), eps)

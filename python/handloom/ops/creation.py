@@ -1,4 +1,4 @@
-"""Tensors from nothing: zeros, ones, ranges; and from arrays."""
+"""Tensors from nothing: zeros, ones, ranges."""
 
 from __future__ import annotations
 
@@ -7,33 +7,7 @@ from typing import Any
 import numpy as np
 
 from handloom.ops._common import Scalar, TensorLike, array_of, sizes_of
-from handloom.tensor import FLOATS, DTypeLike, Tensor, as_dtype, as_ndarray, check_device, wrap
-
-
-def tensor(
-    data: object, requires_grad: bool = False, dtype: DTypeLike = None, device: object = None
-) -> Tensor:
-    """A tensor with a copy of the data.
-
-    Args:
-        data: An array (keeps its dtype), a number or nested lists (floats become float32, integers
-            int64), or a tensor.
-        requires_grad: Record what is computed with it.
-        dtype: The dtype wanted, if another.
-        device: "cpu".
-
-    Raises:
-        TypeError: Not numbers, or a dtype that the library does not have.
-        ValueError: A ragged list, foreign byte order, or another device.
-    """
-    return Tensor(data, requires_grad, dtype, device)
-
-
-def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
-    """A tensor that shares the array's memory."""
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"from_numpy: expected a numpy.ndarray, got {type(array).__name__}")
-    return wrap(as_ndarray(array, "from_numpy"))
+from handloom.tensor import FLOATS, DTypeLike, Tensor, as_dtype, check_device, wrap
 
 
 def _made(array: np.ndarray[Any, Any], requires_grad: bool, device: object) -> Tensor:
@@ -73,9 +47,7 @@ def full(
     if dtype is None:
         kind = np.asarray(value).dtype.kind
         dtype = {"f": np.float32, "b": np.bool_}.get(kind, np.int64)
-    return _made(
-        np.full(sizes_of((shape,)), value, as_dtype(dtype, "full")), requires_grad, device
-    )
+    return _made(np.full(sizes_of((shape,)), value, as_dtype(dtype, "full")), requires_grad, device)
 
 
 def arange(

@@ -13,11 +13,14 @@ _matmul = _C.matmul
 _linear_forward = _C.linear_forward
 _linear_backward = _C.linear_backward
 
-ACTIVATIONS = _C.activations
-_NO_ACTIVATION = ACTIVATIONS.get("none", ACTIVATIONS.get("identity", 0))
-_NEEDS_Z = frozenset(
-    code for name, code in ACTIVATIONS.items() if _C.unary_saves.get(name, "y") == "x"
-)
+# What a product can finish with while its result is in registers, and the parameters of each.
+ACTIVATIONS = (
+    "relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "silu", "mish", "leaky_relu", "elu", "selu",
+    "softplus", "softsign", "hardtanh", "hardsigmoid", "hardswish", "relu6", "logsigmoid",
+)  # fmt: skip
+_CODES = {name: _C.unary_ops[name] for name in ACTIVATIONS}
+_PARAMETERS = {_C.unary_ops[name]: _C.unary_defaults[name] for name in ACTIVATIONS}
+_NEEDS_Z = frozenset(_CODES[name] for name in ACTIVATIONS if _C.unary_saves[name] == "x")
 
 
 class Matmul(Function):
@@ -49,29 +52,49 @@ class Matmul(Function):
 
 
 class Linear(Function):
-    """y = act(x wᵀ + b) over the last axis of x; x (…, I), w (O, I), b (O,)."""
+    """y = x wᵀ + b over the last axis of x; x (…, I), w (O, I), b (O,)."""
+
+    __slots__ = ()
+    fresh = True
+
+    def forward(ctx, x: Array, w: Array, b: Array | None) -> Array:
+        if not (x.flags.c_contiguous and w.flags.c_contiguous):
+            x, w = dense(x), dense(w)
+        ctx.saved = (x, w)
+        return _linear_forward(x, w, b)
+
+    def backward(ctx, dy: Array) -> tuple[Array | None, Array | None, Array | None]:
+        x, w = ctx.saved
+        if not dy.flags.c_contiguous:
+            dy = dense(dy)
+        return _linear_backward(dy, x, w, None, -1, ctx.need)
+
+
+class LinearAct(Function):
+    """y = act(x wᵀ + b); saves z = x wᵀ + b for the activations that y does not determine."""
 
     __slots__ = ("act",)
     fresh = True
 
+    @property
+    def name(self) -> str:
+        return "linear"
+
     def forward(ctx, x: Array, w: Array, b: Array | None, act: int) -> Array:
+        x, w = dense(x), dense(w)
         ctx.act = act
-        if not ctx.need or act == _NO_ACTIVATION:
-            ctx.saved = (x, w)
-            return _linear_forward(x, w, b, act, False)
-        if act in _NEEDS_Z:
-            y, z = _linear_forward(x, w, b, act, True)
+        p0, p1 = _PARAMETERS[act]
+        if ctx.need and act in _NEEDS_Z:
+            y, z = _linear_forward(x, w, b, act, True, p0, p1)
             ctx.saved = (x, w, z)
         else:
-            y = _linear_forward(x, w, b, act, False)
+            y = _linear_forward(x, w, b, act, False, p0, p1)
             ctx.saved = (x, w, y)
         return y
 
     def backward(ctx, dy: Array) -> tuple[Array | None, Array | None, Array | None]:
-        saved = ctx.saved
-        return _linear_backward(
-            dense(dy), saved[0], saved[1], saved[2] if len(saved) == 3 else None, ctx.act, ctx.need
-        )
+        x, w, saved = ctx.saved
+        return _linear_backward(dense(dy), x, w, saved, ctx.act, ctx.need, *_PARAMETERS[ctx.act])
 
 
 def _summed(g: Array, shape: tuple[int, ...]) -> Array:
@@ -93,16 +116,16 @@ def linear(
         ValueError: Shapes that do not fit, or an activation that cannot be fused.
     """
     if activation is None:
-        out: Tensor = Linear().run(x, w, b, _NO_ACTIVATION)
+        out: Tensor = Linear().run(x, w, b)
         return out
     try:
-        act = ACTIVATIONS[activation]
+        act = _CODES[activation]
     except KeyError:
         names = ", ".join(ACTIVATIONS)
         raise ValueError(
             f"linear: activation {activation!r} is unknown, expected one of {names}"
         ) from None
-    out = Linear().run(x, w, b, act)
+    out = LinearAct().run(x, w, b, act)
     return out
 
 

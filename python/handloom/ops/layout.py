@@ -149,7 +149,9 @@ class Pad(Function):
     __slots__ = ("mode", "pairs")
     fresh = True
 
-    def forward(ctx, x: Array, pairs: tuple[tuple[int, int], ...], mode: int, value: float) -> Array:
+    def forward(
+        ctx, x: Array, pairs: tuple[tuple[int, int], ...], mode: int, value: float
+    ) -> Array:
         ctx.pairs, ctx.mode = pairs, mode
         return _C.pad(dense(x), pairs, mode, value)
 
@@ -165,9 +167,11 @@ class Triangle(Function):
 
     def forward(ctx, x: Array, k: int, lower: bool) -> Array:
         ctx.k, ctx.lower = k, lower
+        x = dense(x)
         return _C.tril(x, k) if lower else _C.triu(x, k)
 
     def backward(ctx, dy: Array) -> Array:
+        dy = dense(dy)
         return _C.tril(dy, ctx.k) if ctx.lower else _C.triu(dy, ctx.k)
 
 
@@ -294,9 +298,7 @@ def expand(x: TensorLike, sizes: Sequence[int]) -> Tensor:
     """
     a = array_of(x)
     lead = len(sizes) - a.ndim
-    wanted = tuple(
-        a.shape[i - lead] if s == -1 and i >= lead else s for i, s in enumerate(sizes)
-    )
+    wanted = tuple(a.shape[i - lead] if s == -1 and i >= lead else s for i, s in enumerate(sizes))
     if lead < 0 or any(n not in (1, w) for n, w in zip(a.shape, wanted[lead:])) or -1 in wanted:
         raise ValueError(f"expand: shape {a.shape} does not expand to {tuple(sizes)}")
     out: Tensor = Expand().run(x, wanted)
@@ -404,7 +406,7 @@ def chunk(x: TensorLike, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(x, max(1, -(-whole // chunks)), dim)
 
 
-PAD_MODES = {"constant": 0, "reflect": 1, "replicate": 2, "circular": 3, "symmetric": 4}
+PAD_MODES = _C.pad_modes
 
 
 def pad_axes(
@@ -429,5 +431,3 @@ def triu(x: TensorLike, diagonal: int = 0) -> Tensor:
     """The upper triangle of the last two axes, 0 below `diagonal`."""
     out: Tensor = Triangle().run(x, int(diagonal), False)
     return out
-
-

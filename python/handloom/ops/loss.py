@@ -83,9 +83,7 @@ class NllLoss(Function):
     def backward(ctx, dy: Array) -> Array:
         saved = ctx.saved
         weight = saved[2] if len(saved) == 3 else None
-        return _C.nll_loss_backward(
-            dense(dy), saved[0], saved[1], weight, *ctx.options, ctx.state
-        )
+        return _C.nll_loss_backward(dense(dy), saved[0], saved[1], weight, *ctx.options, ctx.state)
 
 
 class Pointwise(Function):

@@ -8,7 +8,7 @@ import numpy as np
 
 from handloom import _C
 from handloom._tape import Function
-from handloom.ops._common import Dim, TensorLike, array_of, axes_of, axis_of, is_float
+from handloom.ops._common import Dim, TensorLike, array_of, axes_of, axis_of, dense, is_float
 from handloom.tensor import FLOATS, Array, Tensor, wrap
 
 _OP = _C.reduce_ops
@@ -29,9 +29,7 @@ class Sum(Function):
 
     __slots__ = ("axes", "count", "shape")
 
-    def forward(
-        ctx, x: Array, op: int, axes: tuple[int, ...] | None, keepdims: bool
-    ) -> Array:
+    def forward(ctx, x: Array, op: int, axes: tuple[int, ...] | None, keepdims: bool) -> Array:
         y: Array = _C.reduce_forward(op, x, axes, keepdims, 0.0)
         if ctx.need:
             ctx.axes, ctx.shape = axes, x.shape
@@ -77,14 +75,12 @@ class Pick(Function):
 
     indices: Array
 
-    def forward(
-        ctx, x: Array, values: Array, indices: Array, axis: int, keepdims: bool
-    ) -> Array:
+    def forward(ctx, x: Array, values: Array, indices: Array, axis: int, keepdims: bool) -> Array:
         ctx.indices, ctx.axis, ctx.keepdims, ctx.shape = indices, axis, keepdims, x.shape
         return values if keepdims else values.reshape(x.shape[:axis] + x.shape[axis + 1 :])
 
     def backward(ctx, dy: Array) -> Array:
-        dy = dy.reshape(ctx.indices.shape)
+        dy = dense(dy).reshape(ctx.indices.shape)
         return _C.scatter_add(dy, ctx.indices, ctx.axis, ctx.shape)
 
 
@@ -186,7 +182,7 @@ def _argreduce(name: str, x: TensorLike, dim: int | None, keepdim: bool) -> Tens
     if not is_float(a):
         function = np.argmax if name == "argmax" else np.argmin
         return wrap(np.asarray(function(a, axis=axis, keepdims=keepdim), np.int64))
-    return wrap(_C.argreduce(_OP[name], a, axis, keepdim))
+    return wrap(_C.argreduce(_C.arg_ops[name], a, axis, keepdim))
 
 
 def argmax(x: TensorLike, dim: int | None = None, keepdim: bool = False) -> Tensor:
