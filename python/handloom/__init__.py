@@ -1,10 +1,10 @@
 """Hand-written kernels, woven into every classical network type.
 
-    >>> import handloom as hl
-    >>> x = hl.tensor([[1.0, 2.0]], requires_grad=True)
-    >>> (x * x).sum().backward()
-    >>> x.grad
-    tensor([[2., 4.]])
+>>> import handloom as hl
+>>> x = hl.tensor([[1.0, 2.0]], requires_grad=True)
+>>> (x * x).sum().backward()
+>>> x.grad
+tensor([[2., 4.]])
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def available_isas() -> list[str]:
     return _C.available_isas()
 
 
-class use_isa:  # noqa: N801  a function to its users
+class use_isa:
     """Runs kernels on instruction set `name`, from now on or for a `with` block.
 
     The choice is for the process, not for the thread.
@@ -180,7 +180,7 @@ class ProfileRow(NamedTuple):
     gbytes: float  # GB/s of the data that has to move at least
 
 
-class profile:  # noqa: N801  a function to its users
+class profile:
     """Collects what the kernels do within a `with` block.
 
     Example:
@@ -226,7 +226,9 @@ def table(head: tuple[str, ...], body: list[tuple[str, ...]], numbers: int) -> s
     left = len(head) - numbers
 
     def line(row: tuple[str, ...]) -> str:
-        cells = [c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))]
+        cells = [
+            c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))
+        ]
         return "  ".join(cells).rstrip()
 
     return "\n".join([line(head), "  ".join("-" * w for w in widths), *map(line, body)])

@@ -14,7 +14,7 @@ from handloom._tape import Function
 from handloom.ops._common import TensorLike, dense, sizes_of
 from handloom.tensor import FLOATS, Array, DTypeLike, Tensor, as_dtype, wrap
 
-ELEMENT, FEATURE, ALPHA = 0, 1, 2
+ELEMENT, FEATURE, ALPHA, FEATURE_ALPHA = 0, 1, 2, 3
 
 
 class Dropout(Function):
