@@ -260,10 +260,6 @@ class Methods:
         """As int64, cut towards 0."""
         return handloom.ops.astype(self, np.int64)
 
-    def cpu(self) -> Tensor:
-        """The tensor itself."""
-        return self  # type: ignore[return-value]
-
     # reductions and order
 
     def sum(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
@@ -374,9 +370,6 @@ class Methods:
 
     def abs(self) -> Tensor:
         return handloom.ops.abs(self)
-
-    def neg(self) -> Tensor:
-        return handloom.ops.neg(self)
 
     def tanh(self) -> Tensor:
         return handloom.ops.tanh(self)

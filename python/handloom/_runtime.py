@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -209,8 +209,7 @@ class profile:
     def __str__(self) -> str:
         head = ("kernel", "algorithm", "calls", "ms", "GFLOP/s", "GB/s")
         body = [
-            (r.kernel, r.algorithm, str(r.calls), f"{r.seconds * 1e3:.3f}")
-            + (f"{r.gflops:.1f}", f"{r.gbytes:.1f}")
+            (r.kernel, r.algorithm, str(r.calls), *(f"{v:.2f}" for v in (r.seconds * 1e3, *r[4:])))
             for r in self.rows
         ]
         return table(head, body, numbers=4)
@@ -220,15 +219,14 @@ def _rate(amount: float, seconds: float) -> float:
     return amount / seconds / 1e9 if seconds > 0 else 0.0
 
 
-def table(head: tuple[str, ...], body: list[tuple[str, ...]], numbers: int) -> str:
+def table(head: tuple[str, ...], body: Sequence[tuple[str, ...]], numbers: int) -> str:
     """Columns under a head, the last `numbers` of them to the right."""
     widths = [max(len(row[i]) for row in (head, *body)) for i in range(len(head))]
     left = len(head) - numbers
 
     def line(row: tuple[str, ...]) -> str:
-        cells = [
-            c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))
-        ]
+        pairs = list(zip(row, widths))
+        cells = [c.ljust(w) for c, w in pairs[:left]] + [c.rjust(w) for c, w in pairs[left:]]
         return "  ".join(cells).rstrip()
 
     return "\n".join([line(head), "  ".join("-" * w for w in widths), *map(line, body)])

@@ -244,6 +244,9 @@ def walk(roots: Sequence[tuple[Tensor, Array]], retain_graph: bool, wanted: Want
             _hand_over(node, dy, live, heap)
             grads = ()
             continue
+        watcher = watchers.get(get_ident()) if watchers else None
+        if watcher is not None:
+            watcher.before(node)
         if wanted is not None:
             wanted.put(node, dy)
             grads = wanted.backward(node, dy)
@@ -252,7 +255,7 @@ def walk(roots: Sequence[tuple[Tensor, Array]], retain_graph: bool, wanted: Want
         if grads.__class__ is not tuple:
             grads = (grads,)
         fresh = node.fresh
-        if watchers and (watcher := watchers.get(get_ident())) is not None:
+        if watcher is not None:
             watcher.walked(node, grads)
         if not retain_graph:
             node.inputs = None

@@ -254,14 +254,14 @@ class _Recording:
         return call  # type: ignore[return-value]
 
 
-class no_grad(_Recording):  # noqa: N801  PyTorch's name
+class no_grad(_Recording):
     """Inside, nothing that this thread computes is recorded. `with no_grad():` or `@no_grad()`."""
 
     __slots__ = ()
     _record = False
 
 
-class enable_grad(_Recording):  # noqa: N801
+class enable_grad(_Recording):
     """Inside, operations are recorded again, even within `no_grad`."""
 
     __slots__ = ()

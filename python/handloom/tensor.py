@@ -7,7 +7,8 @@ wanted, the tape's node that made it (`handloom.autograd`). Everything that comp
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def as_ndarray(data: object, op: str, dtype: DTypeLike = None) -> Array:
     """Reads array-like data without copying where it can.
 
     Args:
-        data: A tensor, an array (keeps its dtype), a number or nested lists (floats become float32).
+        data: A tensor, an array (keeps its dtype), a number or lists (floats become float32).
         op: How errors name the caller.
         dtype: The dtype of the result, if another is wanted.
 
@@ -88,14 +89,14 @@ class Tensor(Methods):
     """
 
     __slots__ = (
+        "__weakref__",
         "_array",  # the data
-        "_version",  # [n]: how often the memory was written; one list for all views of it
-        "_needs",  # requires_grad
         "_grad",
         "_grad_made",  # the tape made _grad's buffer, so it may add to it in place
-        "_node",  # the Function that made this tensor; None for a leaf
         "_hooks",  # a leaf's hooks; those of other tensors are on the node
-        "__weakref__",
+        "_needs",  # requires_grad
+        "_node",  # the Function that made this tensor; None for a leaf
+        "_version",  # [n]: how often the memory was written; one list for all views of it
     )
 
     __array_ufunc__ = None  # so that ndarray + tensor comes to Tensor.__radd__
@@ -196,7 +197,7 @@ class Tensor(Methods):
 
     @property
     def data(self) -> Tensor:
-        """The same memory as a tensor outside the graph. Assign to it to put other data in place."""
+        """The same memory as a tensor outside the graph; assign to it to put other data there."""
         return self.detach()
 
     @data.setter

@@ -16,7 +16,7 @@ from handloom.tensor import Tensor
 class _Plain(Module):
     """An activation without options."""
 
-    function: ClassVar[Callable[[Any], Tensor]]
+    function: ClassVar[Callable[..., Tensor]]
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ class Hardtanh(Module):
 
 
 class PReLU(Module):
-    """x for x > 0, weight·x below, with learned slopes: one, or one for each feature (last axis)."""
+    """x for x > 0, weight·x below; one learned slope, or one for each feature (last axis)."""
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
         super().__init__()
@@ -186,7 +186,7 @@ class PReLU(Module):
 class _AlongAxis(Module):
     """A function along one axis."""
 
-    function: ClassVar[Callable[[Any, int], Tensor]]
+    function: ClassVar[Callable[..., Tensor]]
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()

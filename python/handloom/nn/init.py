@@ -193,7 +193,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01) -> Tensor:
         raise ValueError(f"sparse_: the tensor has shape {tensor.shape}, expected a matrix")
     if not 0 <= sparsity <= 1:
         raise ValueError(f"sparse_: sparsity is {sparsity}, expected 0 to 1")
-    rows, columns = tensor.shape
+    columns = tensor.shape[1]
     zeros = math.ceil(sparsity * columns)
     x = normal_array(tensor.shape, tensor.dtype, 0.0, std)
     order = np.argsort(uniform_array(tensor.shape, np.float64), axis=1)

@@ -15,7 +15,7 @@ import numpy as np
 from handloom.autograd import RemovableHandle
 from handloom.nn._load import load_into
 from handloom.nn.parameter import Parameter
-from handloom.tensor import FLOATS, Array, DTypeLike, Tensor, as_dtype, check_device
+from handloom.tensor import FLOATS, Array, Tensor, as_dtype, check_device
 
 Self = TypeVar("Self", bound="Module")
 
@@ -131,7 +131,7 @@ class Module:
         return (module for _, module in self.named_modules())
 
     def _own(self, kind: type[Tensor]) -> Iterator[tuple[str, Tensor]]:
-        """Parameters (kind Parameter) or buffers (kind Tensor) that are attributes of this module."""
+        """Parameters (kind Parameter) or buffers (kind Tensor) of this module itself."""
         for name, value in vars(self).items():
             wanted = isinstance(value, Parameter) if kind is Parameter else name in self._buffers
             if wanted and value is not None:
@@ -180,7 +180,7 @@ class Module:
     # state
 
     def _state(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-        """Parameters, then buffers, then children, as PyTorch orders them; shared ones each time."""
+        """Parameters, then buffers, then children, in PyTorch's order; shared ones each time."""
         for name, value in self._own(Parameter):
             yield prefix + name, value
         for name, value in self._own(Tensor):
@@ -306,6 +306,3 @@ class Module:
             return f"{name}({extra})"
         head = [extra] if extra else []
         return name + "(\n  " + "\n  ".join(head + lines) + "\n)"
-
-
-DType = DTypeLike

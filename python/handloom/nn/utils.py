@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from handloom.ops.layout import cat, reshape
+from handloom.ops.assemble import cat
+from handloom.ops.layout import reshape
 from handloom.ops.multi import clamp_, scale_, total_norm
 from handloom.tensor import Array, Tensor, wrap
 

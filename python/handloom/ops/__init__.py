@@ -22,6 +22,7 @@ from handloom.ops.arithmetic import (
     sub,
     where,
 )
+from handloom.ops.assemble import cat, chunk, pad_axes, split, stack, tril, triu
 from handloom.ops.compose import (
     GAN_KINDS,
     cosine_similarity,
@@ -79,24 +80,17 @@ from handloom.ops.elementwise import (
 from handloom.ops.indexing import gather, getitem, index_select, one_hot, setitem, take_rows
 from handloom.ops.layout import (
     astype,
-    cat,
-    chunk,
     clone,
     contiguous,
     diagonal,
     expand,
     flatten,
     flip,
-    pad_axes,
     permute,
     repeat,
     reshape,
-    split,
     squeeze,
-    stack,
     transpose,
-    tril,
-    triu,
     unflatten,
     unsqueeze,
     view,

@@ -25,7 +25,7 @@ def cosine_similarity(a: TensorLike, b: TensorLike, dim: int = -1, eps: float = 
 
 
 def hinge_loss(x: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
-    """max(0, 1 − target·x) of scores x and targets ±1: the perceptron's and the SVM's. Keras' Hinge."""
+    """max(0, 1 − target·x) of scores x and targets ±1: the support vector machine's."""
     return _reduced(relu(sub(1.0, mul(x, target))), reduction, "hinge_loss")
 
 

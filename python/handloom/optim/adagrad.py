@@ -132,7 +132,9 @@ class RMSprop(Optimizer):
 
 
 class Adadelta(Optimizer):
-    """s = ρs + (1 − ρ)g²;  d = g·√(u + eps)/√(s + eps);  u = ρu + (1 − ρ)d²;  w −= lr·d. Zeiler (2012).
+    """s = ρs + (1 − ρ)g²;  d = g·√(u + eps)/√(s + eps);  u = ρu + (1 − ρ)d²;  w −= lr·d.
+
+    Zeiler (2012).
 
     Args:
         params: Parameters, or dictionaries of "params" and options of their own.

@@ -64,7 +64,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay: w shrinks by lr·weight_decay. Loshchilov & Hutter (2019)."""
+    """Adam with decoupled weight decay: w shrinks by lr·weight_decay. Loshchilov (2019)."""
 
     kind: ClassVar[str] = "adamw"
 

@@ -14,7 +14,9 @@ from handloom.tensor import Array, Tensor
 
 
 class EMA:
-    """average = decay·average + (1 − decay)·weight after every step. PyTorch: `swa_utils.AveragedModel`.
+    """average = decay·average + (1 − decay)·weight after every step.
+
+    PyTorch: `swa_utils.AveragedModel`.
 
     Example:
         >>> ema = optim.EMA(model, decay=0.999)

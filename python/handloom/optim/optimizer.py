@@ -195,7 +195,7 @@ class Optimizer:
         ours, theirs = ([len(g["params"]) for g in gs] for gs in (self.param_groups, saved))
         if ours != theirs:
             raise ValueError(
-                f"{self._name()}: the groups have {ours} parameters, those of the saved state {theirs}"
+                f"{self._name()}: the groups have {ours} parameters, the saved ones {theirs}"
             )
         by_number = {n: p for p, n in self._numbers().items()}
         state: dict[Tensor, dict[str, Array]] = {}

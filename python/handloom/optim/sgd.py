@@ -10,8 +10,8 @@ from handloom.optim.optimizer import Optimizer, Params, require
 class SGD(Optimizer):
     """v = momentum·v + (1 − dampening)·g;  w −= lr·v. With Nesterov: w −= lr·(g + momentum·v).
 
-    Polyak (1964), Nesterov (1983). Keras' form is v = momentum·v − lr·g, w += v: the two differ when
-    lr changes on the way.
+    Polyak (1964), Nesterov (1983). Keras' form is v = momentum·v − lr·g, w += v: the two differ
+    when lr changes on the way.
 
     Args:
         params: Parameters, or dictionaries of "params" and options of their own.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from handloom.ops._common import TensorLike, array_of
-from handloom.ops.layout import pad_axes
+from handloom.ops.assemble import pad_axes
 from handloom.tensor import Tensor
 
 
