@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from harness import Arrays, Op
 
 from handloom import kernels
 from handloom.bench.cases import Case, tail_sizes
+from harness import Arrays, Op
 
 
 def matmul_inputs(case: Case, rng: np.random.Generator) -> Arrays:
-    """Operands stored as the option ``trans`` says: "n" as they are, "t" transposed, "s" strided."""
+    """Operands stored as ``trans`` says: "n" plainly, "t" transposed, "s" strided."""
     result = []
     for shape, letter in zip(case.shapes, dict(case.options)["trans"], strict=True):
         if letter == "t":
