@@ -33,52 +33,52 @@ class Methods:
     # operators
 
     def __add__(self, other: Any) -> Tensor:
-        return handloom.ops.add(self, other) if _operand(other) else NotImplemented
+        return handloom.ops.add(self, other)
 
     def __radd__(self, other: Any) -> Tensor:
-        return handloom.ops.add(other, self) if _operand(other) else NotImplemented
+        return handloom.ops.add(other, self)
 
     def __sub__(self, other: Any) -> Tensor:
-        return handloom.ops.sub(self, other) if _operand(other) else NotImplemented
+        return handloom.ops.sub(self, other)
 
     def __rsub__(self, other: Any) -> Tensor:
-        return handloom.ops.sub(other, self) if _operand(other) else NotImplemented
+        return handloom.ops.sub(other, self)
 
     def __mul__(self, other: Any) -> Tensor:
-        return handloom.ops.mul(self, other) if _operand(other) else NotImplemented
+        return handloom.ops.mul(self, other)
 
     def __rmul__(self, other: Any) -> Tensor:
-        return handloom.ops.mul(other, self) if _operand(other) else NotImplemented
+        return handloom.ops.mul(other, self)
 
     def __truediv__(self, other: Any) -> Tensor:
-        return handloom.ops.div(self, other) if _operand(other) else NotImplemented
+        return handloom.ops.div(self, other)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return handloom.ops.div(other, self) if _operand(other) else NotImplemented
+        return handloom.ops.div(other, self)
 
     def __floordiv__(self, other: Any) -> Tensor:
-        return handloom.ops.floor_divide(self, other) if _operand(other) else NotImplemented
+        return handloom.ops.floor_divide(self, other)
 
     def __rfloordiv__(self, other: Any) -> Tensor:
-        return handloom.ops.floor_divide(other, self) if _operand(other) else NotImplemented
+        return handloom.ops.floor_divide(other, self)
 
     def __mod__(self, other: Any) -> Tensor:
-        return handloom.ops.remainder(self, other) if _operand(other) else NotImplemented
+        return handloom.ops.remainder(self, other)
 
     def __rmod__(self, other: Any) -> Tensor:
-        return handloom.ops.remainder(other, self) if _operand(other) else NotImplemented
+        return handloom.ops.remainder(other, self)
 
     def __pow__(self, other: Any) -> Tensor:
-        return handloom.ops.pow(self, other) if _operand(other) else NotImplemented
+        return handloom.ops.pow(self, other)
 
     def __rpow__(self, other: Any) -> Tensor:
-        return handloom.ops.pow(other, self) if _operand(other) else NotImplemented
+        return handloom.ops.pow(other, self)
 
     def __matmul__(self, other: Any) -> Tensor:
-        return handloom.ops.matmul(self, other) if _operand(other) else NotImplemented
+        return handloom.ops.matmul(self, other)
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return handloom.ops.matmul(other, self) if _operand(other) else NotImplemented
+        return handloom.ops.matmul(other, self)
 
     def __neg__(self) -> Tensor:
         return handloom.ops.neg(self)
@@ -107,16 +107,16 @@ class Methods:
         return True if self._array.dtype == np.bool_ else -1
 
     def __lt__(self, other: Any) -> Tensor:
-        return handloom.ops.compare("lt", self, other) if _operand(other) else NotImplemented
+        return handloom.ops.compare("lt", self, other)
 
     def __le__(self, other: Any) -> Tensor:
-        return handloom.ops.compare("le", self, other) if _operand(other) else NotImplemented
+        return handloom.ops.compare("le", self, other)
 
     def __gt__(self, other: Any) -> Tensor:
-        return handloom.ops.compare("gt", self, other) if _operand(other) else NotImplemented
+        return handloom.ops.compare("gt", self, other)
 
     def __ge__(self, other: Any) -> Tensor:
-        return handloom.ops.compare("ge", self, other) if _operand(other) else NotImplemented
+        return handloom.ops.compare("ge", self, other)
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
         return handloom.ops.compare("eq", self, other) if _operand(other) else NotImplemented

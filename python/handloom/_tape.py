@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from handloom import _C
-from handloom.tensor import FLOATS, Array, Tensor, as_ndarray, wrap
+from handloom.tensor import FLOATS, Array, Leaf, Tensor, as_ndarray, wrap
 
 if TYPE_CHECKING:
     from handloom.autograd import Wanted
@@ -93,75 +93,122 @@ class Function:
     @classmethod
     def apply(cls, *args: Any) -> Any:
         """Runs forward on tensors, arrays and options, and records the node where it matters."""
-        return cls().run(*args)
+        return cls().run(args)
 
-    def run(self, *args: Any) -> Any:
-        """As `apply`, on an instance that the caller goes on to use."""
+    def run(self, tensors: tuple[Any, ...], *options: Any) -> Any:
+        """As `apply`, on an instance that the caller goes on to use.
+
+        Only `tensors` (among them arrays, numbers and None) are looked at; options are passed on.
+        """
         need = 0
         bit = 1
         arrays = []
-        for a in args:
-            if isinstance(a, Tensor):
-                if a._needs:
+        sinks = []
+        for t in tensors:
+            if isinstance(t, Tensor):
+                node = t._node
+                if node is not None:
                     need += bit
-                arrays.append(a._array)
+                sinks.append(node)
+                arrays.append(t._array)
             else:
-                arrays.append(a)
+                sinks.append(None)
+                arrays.append(t)
             bit += bit
         if need and recording and not recording.get(get_ident(), True):
             need = 0
         self.need = need
         self.saved = ()
-        y = self.forward(*arrays)
+        y = self.forward(*arrays, *options)
         if y.__class__ is tuple:
-            return self._record_many(args, y)
+            return self._record_many(tensors, sinks, y)
         out = _new(Tensor)
         out._array = y
-        out._version = [0]
-        out._grad = out._hooks = None
-        if need:
-            out._needs = True
-            out._node = self
-            self._record(args, y, out)
-        else:
-            out._needs = False
+        out._version = version = [0]
+        if not need:
             out._node = None
-        return out
-
-    def _record(self, args: tuple[Any, ...], y: Any, out: Tensor | None) -> None:
-        self.inputs = [(a._node or a) if isinstance(a, Tensor) and a._needs else None for a in args]
-        versions = []
-        for s in self.saved:
-            if s is y:
-                if out is not None:
-                    versions.append((out._version, 0))
-                continue
-            for a in args:
-                if isinstance(a, Tensor) and a._array is s:
-                    versions.append((a._version, a._version[0]))
-                    break
-        self.versions = versions
+            return out
+        out._node = self
+        self.inputs = sinks
         self.order = next(_order)
         self.hooks = None
-        if watchers and (watcher := watchers.get(get_ident())) is not None:
+        self.versions = versions = []
+        for s in self.saved:
+            if s is y:
+                versions.append((version, 0))
+            else:
+                for t, a in zip(tensors, arrays):
+                    if a is s and t is not a:
+                        versions.append((t._version, t._version[0]))
+                        break
+        if watchers:
+            self._watched(y)
+        return out
+
+    def run1(self, x: Any, *options: Any) -> Any:
+        """`run((x,), *options)` for one argument and one result, shorter."""
+        if isinstance(x, Tensor):
+            a = x._array
+            sink = x._node
+        else:
+            a = x
+            sink = None
+        need = 1
+        if sink is None or (recording and not recording.get(get_ident(), True)):
+            need = 0
+        self.need = need
+        self.saved = ()
+        y = self.forward(a, *options)
+        out = _new(Tensor)
+        out._array = y
+        out._version = version = [0]
+        if not need:
+            out._node = None
+            return out
+        out._node = self
+        self.inputs = [sink]
+        self.order = next(_order)
+        self.hooks = None
+        self.versions = versions = []
+        for s in self.saved:
+            if s is y:
+                versions.append((version, 0))
+            elif s is a and x is not a:
+                versions.append((x._version, x._version[0]))
+        if watchers:
+            self._watched(y)
+        return out
+
+    def _watched(self, y: Any) -> None:
+        watcher = watchers.get(get_ident())
+        if watcher is not None:
             watcher.recorded(self, y)
 
-    def _record_many(self, args: tuple[Any, ...], arrays: tuple[Array, ...]) -> tuple[Tensor, ...]:
+    def _record_many(
+        self, tensors: tuple[Any, ...], sinks: list[Any], arrays: tuple[Array, ...]
+    ) -> tuple[Tensor, ...]:
         outs = tuple([wrap(y) for y in arrays])
-        if self.need:
-            self._record(args, arrays, None)
-            for i, out in enumerate(outs):
-                if out._array.dtype in FLOATS:
-                    node = Output()
-                    node.inputs = [self]
-                    node.saved, node.versions, node.hooks = (), [], None
-                    node.index, node.count = i, len(arrays)
-                    node.order = next(_order)
-                    out._node = node
-                    out._needs = True
-                for s in self.saved:
-                    if s is out._array:
-                        self.versions.append((out._version, 0))
+        if not self.need:
+            return outs
+        self.inputs = sinks
+        self.order = next(_order)
+        self.hooks = None
+        self.versions = [
+            (t._version, t._version[0])
+            for s in self.saved
+            for t in (*outs, *tensors)
+            if isinstance(t, Tensor) and t._array is s
+        ]
+        for i, out in enumerate(outs):
+            if out._array.dtype in FLOATS:
+                node = Output()
+                node.inputs = [self]
+                node.saved, node.versions, node.hooks = (), [], None
+                node.index, node.count = i, len(arrays)
+                node.order = next(_order)
+                out._node = node
+        if watchers:
+            self._watched(arrays)
         return outs
 
 
@@ -175,12 +222,12 @@ class Output(Function):
 
 
 class View(Function):
-    """An operation whose result looks at the memory of its first argument."""
+    """An operation whose result looks at the memory of its only tensor."""
 
     __slots__ = ()
 
-    def run(self, x: Any, *options: Any) -> Any:
-        out = super().run(x, *options)
+    def run1(self, x: Any, *options: Any) -> Any:
+        out = super().run1(x, *options)
         if isinstance(x, Tensor):
             out._version = x._version
         return out
@@ -195,21 +242,21 @@ def walk(roots: Sequence[tuple[Tensor, Array]], retain_graph: bool, wanted: Want
         wanted: None to add to `.grad` of the leaves, else where to put the gradients instead.
     """
     live: dict[int, list[Any]] = {}  # by number: node, gradient so far, is that buffer ours
-    late: dict[Tensor, list[Any]] = {}  # leaves that wait for their whole gradient
+    late: dict[Leaf, list[Any]] = {}  # leaves that wait for their whole gradient
     heap: list[int] = []
     node: Any = None
     fresh = False
-    sinks: Any = [t._node or t for t, _ in roots]
+    sinks: Any = [t._node for t, _ in roots]
     grads: Any = [g for _, g in roots]
     while True:
         for sink, g in zip(sinks, grads):
             if sink is None or g is None:
                 continue
-            if isinstance(sink, Tensor):
-                if wanted is None and sink._hooks is None:
-                    if fresh and sink._grad is None:
-                        sink._grad = wrap(g)
-                        sink._grad_made = True
+            if sink.__class__ is Leaf:
+                if wanted is None and sink.hooks is None:
+                    if fresh and sink.grad is None:
+                        sink.grad = wrap(g)
+                        sink.made = True
                     else:
                         deposit(sink, g, fresh, node)
                 elif wanted is None or sink in wanted:
@@ -261,8 +308,8 @@ def walk(roots: Sequence[tuple[Tensor, Array]], retain_graph: bool, wanted: Want
             node.inputs = None
             node.saved = ()
     for leaf, (_, g, made) in late.items():
-        if leaf._hooks:
-            before, g = g, _run_hooks(leaf._hooks, g)
+        if leaf.hooks:
+            before, g = g, _run_hooks(leaf.hooks, g)
             made = made and g is before
         if wanted is not None:
             wanted.put(leaf, g)
@@ -287,22 +334,22 @@ def own(g: Array) -> Array:
     return _C.copy(g, None)
 
 
-def deposit(leaf: Tensor, g: Array, made: bool, node: Function | None) -> None:
+def deposit(leaf: Leaf, g: Array, made: bool, node: Function | None) -> None:
     """Adds g to the gradient of a leaf; `made` says that g is a buffer that nobody else holds."""
-    if not made and (g.shape != leaf._array.shape or g.dtype != leaf._array.dtype):
+    if not made and (g.shape != leaf.shape or g.dtype != leaf.dtype):
         raise RuntimeError(
             f"backward: {node.name if node else 'a hook'} gave a gradient of shape {g.shape} and "
             f"{g.dtype} for an input of shape {leaf.shape} and {leaf.dtype}"
         )
-    held = leaf._grad
+    held = leaf.grad
     if held is None:
-        leaf._grad = wrap(g if made else own(g))
-    elif leaf._grad_made:
+        leaf.grad = wrap(g if made else own(g))
+    elif leaf.made:
         _sum([leaf, held._array, True], leaf, g, made)
         held._version[0] += 1
     else:
-        leaf._grad = wrap(_add(_ADD, held._array, g, None))
-    leaf._grad_made = True
+        leaf.grad = wrap(_add(_ADD, held._array, g, None))
+    leaf.made = True
 
 
 def _hand_over(node: Any, dy: Array, live: dict[int, list[Any]], heap: list[int]) -> None:

@@ -26,9 +26,9 @@ def tensor_repr(x: Tensor) -> str:
             threshold=1000,
         )
     extra = "" if str(a.dtype) in _PLAIN else f", dtype={a.dtype}"
-    if x._node is not None:
-        extra += f", grad_fn=<{type(x._node).__name__}>"
-    elif x._needs:
+    if x.grad_fn is not None:
+        extra += f", grad_fn=<{type(x.grad_fn).__name__}>"
+    elif x.requires_grad:
         extra += ", requires_grad=True"
     return f"{lead}{text}{extra})"
 

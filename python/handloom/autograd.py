@@ -13,9 +13,8 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from handloom import _tape
-from handloom._tape import Function, Hook, Output, View, deposit, recording, walk
-from handloom.tensor import Array, Tensor, as_ndarray, wrap
+from handloom._tape import Function, Hook, Output, View, own, recording, walk
+from handloom.tensor import Array, Leaf, Tensor, as_ndarray, wrap
 
 __all__ = [
     "Function",
@@ -41,10 +40,10 @@ class Wanted:
     """The gradients that `grad()` was asked for, and the nodes that lie on the way to them."""
 
     def __init__(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
-        self.found: dict[Any, Array | None] = {(t._node or t): None for t in inputs}
+        self.found: dict[Any, Array | None] = {t._node: None for t in inputs}
         self.path: set[Any] = set(self.found)
         seen: set[Any] = set()
-        stack = [t._node for t in outputs if t._node is not None]
+        stack = [t._node for t in outputs if isinstance(t._node, Function)]
         while stack:
             node = stack.pop()
             if node in seen:
@@ -60,7 +59,7 @@ class Wanted:
 
     def put(self, target: Any, g: Array) -> None:
         if target in self.found:
-            self.found[target] = _tape.own(g)
+            self.found[target] = own(g)
 
     def backward(self, node: Any, dy: Any) -> Any:
         """Runs a node's backward, asking only for what leads to an input."""
@@ -91,7 +90,7 @@ def one(like: Array) -> Array:
 
 
 def _seed(tensor: Tensor, gradient: object, op: str) -> Array:
-    if not tensor._needs:
+    if tensor._node is None:
         raise RuntimeError(f"{op}: the tensor needs no gradient and has no history")
     if gradient is None:
         if tensor._array.size != 1:
@@ -159,12 +158,12 @@ def grad(
     if len(given) != len(outs):
         raise ValueError(f"grad: {len(given)} grad_outputs for {len(outs)} outputs")
     for i, t in enumerate(ins):
-        if not t._needs:
+        if t._node is None:
             raise RuntimeError(f"grad: inputs[{i}] does not require a gradient")
     roots = [(t, _seed(t, g, "grad")) for t, g in zip(outs, given)]
     wanted = Wanted(ins, outs)
     walk(roots, retain_graph, wanted)
-    found = [wanted.found[t._node or t] for t in ins]
+    found = [wanted.found[t._node] for t in ins]
     if not allow_unused:
         for i, g in enumerate(found):
             if g is None:
@@ -194,30 +193,28 @@ class RemovableHandle:
 
 def register_hook(tensor: Tensor, hook: Hook) -> RemovableHandle:
     """`Tensor.register_hook`."""
-    if not tensor._needs:
+    if tensor._node is None:
         raise RuntimeError("register_hook: the tensor does not require a gradient")
-    owner: Any = tensor if tensor._node is None else tensor._node
-    name = "_hooks" if tensor._node is None else "hooks"
-    hooks: list[Hook] | None = getattr(owner, name)
-    if hooks is None:
-        hooks = []
-        setattr(owner, name, hooks)
-    hooks.append(hook)
-    return RemovableHandle(hooks, hook)
+    owner = tensor._node
+    if owner.hooks is None:
+        owner.hooks = []
+    owner.hooks.append(hook)
+    return RemovableHandle(owner.hooks, hook)
 
 
 def retain_grad(tensor: Tensor) -> None:
     """`Tensor.retain_grad`."""
     if tensor._node is None:
-        if not tensor._needs:
-            raise RuntimeError("retain_grad: the tensor does not require a gradient")
+        raise RuntimeError("retain_grad: the tensor does not require a gradient")
+    if isinstance(tensor._node, Leaf):
         return
     reference = weakref.ref(tensor)  # the node must not hold its own result
 
     def keep(g: Tensor) -> None:
         held = reference()
         if held is not None:
-            deposit(held, g._array, False, held._node)
+            before = held.grad
+            held._grad = wrap(own(g._array)) if before is None else before + g.detach()
 
     register_hook(tensor, keep)
 

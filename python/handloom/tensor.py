@@ -80,6 +80,22 @@ def as_ndarray(data: object, op: str, dtype: DTypeLike = None) -> Array:
     return array if array.dtype == wanted else array.astype(wanted)
 
 
+class Leaf:
+    """Where the gradient of a leaf comes to rest.
+
+    The tensor holds its Leaf, the tape's nodes hold it, and it holds neither: no cycle.
+    """
+
+    __slots__ = ("dtype", "grad", "hooks", "made", "shape")
+
+    def __init__(self, array: Array) -> None:
+        self.shape = array.shape
+        self.dtype = array.dtype
+        self.grad: Tensor | None = None
+        self.made = False  # the tape made grad's buffer, so it may add to it in place
+        self.hooks: list[Callable[[Tensor], Tensor | None]] | None = None
+
+
 class Tensor(Methods):
     """An array with an optional gradient. Made by `hl.tensor`, `hl.from_numpy`, `hl.zeros` …
 
@@ -91,11 +107,8 @@ class Tensor(Methods):
     __slots__ = (
         "__weakref__",
         "_array",  # the data
-        "_grad",
-        "_grad_made",  # the tape made _grad's buffer, so it may add to it in place
-        "_hooks",  # a leaf's hooks; those of other tensors are on the node
-        "_needs",  # requires_grad
-        "_node",  # the Function that made this tensor; None for a leaf
+        "_grad",  # a gradient kept by retain_grad or from before freezing; unset otherwise
+        "_node",  # the Function that made this tensor, the Leaf of a leaf, None without a gradient
         "_version",  # [n]: how often the memory was written; one list for all views of it
     )
 
@@ -103,12 +116,9 @@ class Tensor(Methods):
     __hash__ = object.__hash__  # == compares elements
 
     _array: Array
-    _version: list[int]
-    _needs: bool
     _grad: Tensor | None
-    _grad_made: bool
-    _node: Function | None
-    _hooks: list[Callable[[Tensor], Tensor | None]] | None
+    _node: Function | Leaf | None
+    _version: list[int]
 
     def __init__(
         self,
@@ -123,10 +133,7 @@ class Tensor(Methods):
         check_device(device, "tensor")
         self._array = array
         self._version = [0]
-        self._needs = False
-        self._grad = None
         self._node = None
-        self._hooks = None
         if requires_grad:
             self.requires_grad = True
 
@@ -149,29 +156,38 @@ class Tensor(Methods):
     @property
     def is_leaf(self) -> bool:
         """Whether it was made by the user (or detached), not by a recorded operation."""
-        return self._node is None
+        return self._node is None or self._node.__class__ is Leaf
 
     @property
     def grad_fn(self) -> Function | None:
         """The node of the tape that made this tensor."""
-        return self._node
+        node = self._node
+        return None if isinstance(node, Leaf) else node
 
     @property
     def requires_grad(self) -> bool:
-        return self._needs
+        return self._node is not None
 
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
-        if wanted and self._array.dtype not in FLOATS:
-            raise TypeError(
-                f"requires_grad: needs a float32 or float64 tensor, this one is {self._array.dtype}"
-            )
-        if not wanted and self._node is not None:
-            raise RuntimeError(
-                "requires_grad: only a leaf can stop recording; use x.detach() for the result of "
-                f"{self._node.name}"
-            )
-        self._needs = bool(wanted)
+        node = self._node
+        if wanted and node is None:
+            if self._array.dtype not in FLOATS:
+                raise TypeError(
+                    "requires_grad: needs a float32 or float64 tensor, this one is "
+                    f"{self._array.dtype}"
+                )
+            leaf = Leaf(self._array)
+            leaf.grad = getattr(self, "_grad", None)
+            self._node = leaf
+        elif not wanted and node is not None:
+            if not isinstance(node, Leaf):
+                raise RuntimeError(
+                    "requires_grad: only a leaf can stop recording; use x.detach() for the result "
+                    f"of {node.name}"
+                )
+            self._grad = node.grad
+            self._node = None
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Sets `requires_grad` and returns the tensor."""
@@ -180,7 +196,8 @@ class Tensor(Methods):
 
     @property
     def grad(self) -> Tensor | None:
-        return self._grad
+        node = self._node
+        return node.grad if isinstance(node, Leaf) else getattr(self, "_grad", None)
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
@@ -192,8 +209,12 @@ class Tensor(Methods):
                     f"grad: expected shape {self.shape} and {self.dtype}, "
                     f"got {value.shape} and {value.dtype}"
                 )
-        self._grad = value
-        self._grad_made = False
+        node = self._node
+        if isinstance(node, Leaf):
+            node.grad = value
+            node.made = False
+        else:
+            self._grad = value
 
     @property
     def data(self) -> Tensor:
@@ -202,8 +223,21 @@ class Tensor(Methods):
 
     @data.setter
     def data(self, value: object) -> None:
-        self._array = as_ndarray(value, "data")
-        self._version = value._version if isinstance(value, Tensor) else [0]
+        array = as_ndarray(value, "data")
+        self._put(array, value._version if isinstance(value, Tensor) else [0])
+
+    def _put(self, array: Array, version: list[int]) -> None:
+        """Other memory for this leaf; a gradient that still fits stays."""
+        node = self._node
+        if node is not None:
+            if not isinstance(node, Leaf):
+                raise RuntimeError(f"data: the tensor is the result of {node.name}, not a leaf")
+            self._node = leaf = Leaf(array)
+            leaf.hooks = node.hooks
+            if node.grad is not None and node.grad.shape == array.shape:
+                leaf.grad = node.grad.detach().astype(array.dtype)
+        self._array = array
+        self._version = version
 
     def detach(self) -> Tensor:
         """The same memory (and version counter) without a history."""
@@ -240,7 +274,12 @@ class Tensor(Methods):
             retain_graph: Keep the graph for another walk; it is freed on the way otherwise.
             create_graph: Not available: there are no second derivatives.
         """
-        if gradient is None and not create_graph and self._array.size == 1 and self._needs:
+        if (
+            gradient is None
+            and not create_graph
+            and self._node is not None
+            and self._array.size == 1
+        ):
             autograd.walk([(self, autograd.one(self._array))], retain_graph, None)
         else:
             autograd.backward(self, gradient, retain_graph, create_graph)
@@ -256,7 +295,7 @@ class Tensor(Methods):
 
     def zero_grad(self) -> None:
         """Forgets the gradient."""
-        self._grad = None
+        self.grad = None
 
     def __repr__(self) -> str:
         from handloom._text import tensor_repr
@@ -302,9 +341,10 @@ class Tensor(Methods):
         return self._array.__dlpack_device__()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        if self._node is not None:
+        node = self._node
+        if node is not None and not isinstance(node, Leaf):
             raise RuntimeError(
-                f"deepcopy: only leaves can be copied so, this is the result of {self._node.name}; "
+                f"deepcopy: only leaves can be copied so, this is the result of {node.name}; "
                 "use x.detach().clone()"
             )
         if id(self) in memo:
@@ -314,11 +354,9 @@ class Tensor(Methods):
         memo[id(self)] = out
         out._array = self._array.copy()
         out._version = [0]
-        out._needs = self._needs
-        out._node = None
-        out._hooks = None
-        out._grad = None if self._grad is None else self._grad.__deepcopy__(memo)
-        out._grad_made = True
+        out._node = None if node is None else Leaf(out._array)
+        if self.grad is not None:
+            out.grad = self.grad.__deepcopy__(memo)
         return out
 
 
@@ -327,10 +365,7 @@ def wrap(array: Array) -> Tensor:
     out = _new(Tensor)
     out._array = array
     out._version = [0]
-    out._needs = False
-    out._grad = None
     out._node = None
-    out._hooks = None
     return out
 
 

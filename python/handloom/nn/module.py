@@ -242,9 +242,7 @@ class Module:
     def _convert(self: Self, dtype: np.dtype[Any]) -> Self:
         for _, value in self._state_and_rest():
             if value._array.dtype in FLOATS and value._array.dtype != dtype:
-                value._array = value._array.astype(dtype)
-                value._version = [0]
-                value._grad = None if value._grad is None else value._grad.detach().astype(dtype)
+                value._put(value._array.astype(dtype), [0])
         return self
 
     def _state_and_rest(self) -> Iterator[tuple[str, Tensor]]:
@@ -276,10 +274,10 @@ class Module:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets all gradients, or fills them with zeros."""
         for p in self.parameters():
-            if set_to_none or p._grad is None:
-                p._grad = None
+            if set_to_none or p.grad is None:
+                p.grad = None
             else:
-                p._grad.zero_()
+                p.grad.zero_()
 
     def __deepcopy__(self: Self, memo: dict[int, Any]) -> Self:
         new = type(self).__new__(type(self))

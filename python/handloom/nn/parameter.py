@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from handloom.tensor import FLOATS, Tensor, as_ndarray
+from handloom.tensor import FLOATS, Leaf, Tensor, as_ndarray
 
 
 class Parameter(Tensor):
@@ -28,7 +28,4 @@ class Parameter(Tensor):
         self._array = contiguous
         shared = isinstance(data, Tensor) and contiguous is array
         self._version = data._version if shared and isinstance(data, Tensor) else [0]
-        self._needs = requires_grad
-        self._grad = None
-        self._node = None
-        self._hooks = None
+        self._node = Leaf(contiguous) if requires_grad else None

@@ -18,7 +18,7 @@ Parameters = Iterable[Tensor] | Tensor
 
 def _gradients(parameters: Parameters) -> list[Tensor]:
     params = [parameters] if isinstance(parameters, Tensor) else parameters
-    return [p._grad for p in params if p._grad is not None]
+    return [g for p in params if (g := p.grad) is not None]
 
 
 def _by_dtype(tensors: list[Tensor]) -> list[list[Array]]:

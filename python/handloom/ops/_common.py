@@ -64,6 +64,6 @@ def reduction_of(name: str, op: str) -> int:
 
 def sizes_of(shape: tuple[Any, ...]) -> tuple[int, ...]:
     """f(2, 3) and f((2, 3)) mean the same."""
-    if len(shape) == 1 and not isinstance(shape[0], (int, np.integer)):
-        shape = tuple(shape[0])
-    return tuple([int(s) for s in shape])
+    if len(shape) == 1 and isinstance(shape[0], (tuple, list, range)):
+        return tuple(shape[0])
+    return shape

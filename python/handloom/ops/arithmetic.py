@@ -120,6 +120,12 @@ def _to_shape(dy: Array, shape: tuple[int, ...]) -> Array:
     return dy if dy.shape == shape else _C.sum_to(dy, shape)
 
 
+def _same_float(a: Array, b: Array) -> bool:
+    """The usual case; False decides nothing."""
+    dtype = a.dtype
+    return dtype is b.dtype and (dtype is _F32 or dtype is _F64)
+
+
 def _meet(a: Operand, b: Operand, op: str) -> tuple[Any, Any, bool]:
     """Applies the dtype rules. Returns the operands, and whether they are floats."""
     ta = isinstance(a, (Tensor, np.ndarray))
@@ -186,10 +192,13 @@ def _integers(function: Any, a: Operand, b: Operand) -> Tensor:
 
 def add(a: Operand, b: Operand) -> Tensor:
     """a + b, broadcast."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor) and _same_float(a._array, b._array):
+        out: Tensor = Add().run((a, b))
+        return out
     a, b, floating = _meet(a, b, "add")
     if not floating:
         return _integers(np.add, a, b)
-    out: Tensor = Add().run(b, a) if isinstance(a, float) else Add().run(a, b)
+    out = Add().run((b, a)) if isinstance(a, float) else Add().run((a, b))
     return out
 
 
@@ -198,22 +207,25 @@ def sub(a: Operand, b: Operand) -> Tensor:
     a, b, floating = _meet(a, b, "sub")
     if not floating:
         return _integers(np.subtract, a, b)
-    out: Tensor = Sub().run(a, b)
+    out: Tensor = Sub().run((a, b))
     return out
 
 
 def mul(a: Operand, b: Operand) -> Tensor:
     """a·b by element, broadcast."""
+    out: Tensor
+    if isinstance(a, Tensor) and isinstance(b, Tensor) and _same_float(a._array, b._array):
+        out = Binary().run((a, b), _MUL)
+        return out
     a, b, floating = _meet(a, b, "mul")
     if not floating:
         return _integers(np.multiply, a, b)
-    out: Tensor
     if isinstance(b, float):
-        out = Scale().run(a, b, _MUL)
+        out = Scale().run1(a, b, _MUL)
     elif isinstance(a, float):
-        out = Scale().run(b, a, _MUL)
+        out = Scale().run1(b, a, _MUL)
     else:
-        out = Binary().run(a, b, _MUL)
+        out = Binary().run((a, b), _MUL)
     return out
 
 
@@ -222,7 +234,7 @@ def div(a: Operand, b: Operand) -> Tensor:
     a, b, floating = _meet(a, b, "div")
     if not floating:
         a, b = (wrap(array_of(v).astype(_F32)) if hasattr(v, "dtype") else float(v) for v in (a, b))
-    out: Tensor = Scale().run(a, b, _DIV) if isinstance(b, float) else Binary().run(a, b, _DIV)
+    out: Tensor = Scale().run1(a, b, _DIV) if isinstance(b, float) else Binary().run((a, b), _DIV)
     return out
 
 
@@ -233,9 +245,9 @@ def pow(a: Operand, b: Operand) -> Tensor:
         return _integers(np.power, a, b)
     out: Tensor
     if isinstance(b, float):
-        out = Unary().run(a, _POW_SCALAR, b, 0.0)
+        out = Unary().run1(a, _POW_SCALAR, b, 0.0)
     else:
-        out = Binary().run(a, b, _POW)
+        out = Binary().run((a, b), _POW)
     return out
 
 
@@ -244,7 +256,7 @@ def maximum(a: Operand, b: Operand) -> Tensor:
     a, b, floating = _meet(a, b, "maximum")
     if not floating:
         return _integers(np.maximum, a, b)
-    out: Tensor = Binary().run(a, b, _OP["maximum"])
+    out: Tensor = Binary().run((a, b), _OP["maximum"])
     return out
 
 
@@ -253,13 +265,13 @@ def minimum(a: Operand, b: Operand) -> Tensor:
     a, b, floating = _meet(a, b, "minimum")
     if not floating:
         return _integers(np.minimum, a, b)
-    out: Tensor = Binary().run(a, b, _OP["minimum"])
+    out: Tensor = Binary().run((a, b), _OP["minimum"])
     return out
 
 
 def prelu(x: TensorLike, weight: TensorLike) -> Tensor:
     """x for x > 0, weight·x below; weight has one element or one for each feature (He, 2015)."""
-    out: Tensor = Binary().run(x, weight, _OP["prelu"])
+    out: Tensor = Binary().run((x, weight), _OP["prelu"])
     return out
 
 
@@ -267,7 +279,7 @@ def neg(x: TensorLike) -> Tensor:
     """−x."""
     if not is_float(array_of(x)):
         return wrap(np.asarray(np.negative(array_of(x))))
-    out: Tensor = Unary().run(x, _NEG, 0.0, 0.0)
+    out: Tensor = Unary().run1(x, _NEG, 0.0, 0.0)
     return out
 
 
@@ -275,7 +287,7 @@ def abs(x: TensorLike) -> Tensor:
     """|x|; the gradient at 0 is 0."""
     if not is_float(array_of(x)):
         return wrap(np.asarray(np.absolute(array_of(x))))
-    out: Tensor = Unary().run(x, _ABS, 0.0, 0.0)
+    out: Tensor = Unary().run1(x, _ABS, 0.0, 0.0)
     return out
 
 
@@ -285,7 +297,7 @@ def floor_divide(a: Operand, b: Operand) -> Tensor:
     if not floating:
         return _integers(np.floor_divide, a, b)
     a, b = (v.detach() if isinstance(v, Tensor) else v for v in (a, b))
-    out: Tensor = Unary().run(div(a, b), _C.unary_ops["floor"], 0.0, 0.0)
+    out: Tensor = Unary().run1(div(a, b), _C.unary_ops["floor"], 0.0, 0.0)
     return out
 
 
@@ -338,7 +350,7 @@ def where(condition: TensorLike, a: Operand, b: Operand) -> Tensor:
     other = a if isinstance(a, (Tensor, np.ndarray)) else b
     dtype = other.dtype if isinstance(other, (Tensor, np.ndarray)) else _F32
     a, b = (np.asarray(v, dtype) if isinstance(v, (int, float)) else v for v in (a, b))
-    out: Tensor = Where().run(a, b, condition)
+    out: Tensor = Where().run((a, b, condition))
     return out
 
 

@@ -90,7 +90,7 @@ def cat(tensors: Sequence[TensorLike], dim: int = 0) -> Tensor:
     if first.ndim == 0:
         raise ValueError("cat: a tensor without axes cannot be joined, use stack")
     axis = axis_of(dim, first.ndim, "cat")
-    out: Tensor = Concat().run(*tensors, axis)
+    out: Tensor = Concat().run(tuple(tensors), axis)
     return out
 
 
@@ -121,7 +121,7 @@ def split(x: TensorLike, size: int | Sequence[int], dim: int = 0) -> tuple[Tenso
         if sum(size) != whole or any(s < 0 for s in size):
             raise ValueError(f"split: sizes {tuple(size)} do not add up to {whole}")
         cuts = [int(c) for c in np.cumsum(size)[:-1]]
-    parts: tuple[Tensor, ...] = Split().run(x, cuts, axis)
+    parts: tuple[Tensor, ...] = Split().run((x,), cuts, axis)
     if isinstance(x, Tensor):
         for part in parts:
             part._version = x._version
@@ -146,7 +146,7 @@ def pad_axes(
     """Margins of (before, after) for each axis; `mode` as in `F.pad`."""
     if mode not in PAD_MODES:
         raise ValueError(f"pad: mode {mode!r} is unknown, expected one of {', '.join(PAD_MODES)}")
-    out: Tensor = Pad().run(
+    out: Tensor = Pad().run1(
         x, tuple((int(b), int(e)) for b, e in pairs), PAD_MODES[mode], float(value)
     )
     return out
@@ -154,11 +154,11 @@ def pad_axes(
 
 def tril(x: TensorLike, diagonal: int = 0) -> Tensor:
     """The lower triangle of the last two axes, 0 above `diagonal`."""
-    out: Tensor = Triangle().run(x, int(diagonal), True)
+    out: Tensor = Triangle().run1(x, int(diagonal), True)
     return out
 
 
 def triu(x: TensorLike, diagonal: int = 0) -> Tensor:
     """The upper triangle of the last two axes, 0 below `diagonal`."""
-    out: Tensor = Triangle().run(x, int(diagonal), False)
+    out: Tensor = Triangle().run1(x, int(diagonal), False)
     return out

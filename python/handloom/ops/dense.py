@@ -103,7 +103,7 @@ def _summed(g: Array, shape: tuple[int, ...]) -> Array:
 
 def matmul(a: TensorLike, b: TensorLike) -> Tensor:
     """a @ b with NumPy's rules: vectors, matrices, broadcast batches of matrices."""
-    out: Tensor = Matmul().run(a, b)
+    out: Tensor = Matmul().run((a, b))
     return out
 
 
@@ -116,7 +116,7 @@ def linear(
         ValueError: Shapes that do not fit, or an activation that cannot be fused.
     """
     if activation is None:
-        out: Tensor = Linear().run(x, w, b)
+        out: Tensor = Linear().run((x, w, b))
         return out
     try:
         act = _CODES[activation]
@@ -125,7 +125,7 @@ def linear(
         raise ValueError(
             f"linear: activation {activation!r} is unknown, expected one of {names}"
         ) from None
-    out = LinearAct().run(x, w, b, act)
+    out = LinearAct().run((x, w, b), act)
     return out
 
 

@@ -86,7 +86,7 @@ def clamp(x: TensorLike, min: float | None = None, max: float | None = None) -> 
         raise ValueError("clamp: expects min, max or both, got neither")
     low = -_INF if min is None else float(min)
     high = _INF if max is None else float(max)
-    out: Tensor = Clamp().run(x, low, high)
+    out: Tensor = Clamp().run1(x, low, high)
     return out
 
 
@@ -103,7 +103,7 @@ def _plain(name: str, doc: str, p0: float = 0.0, p1: float = 0.0) -> Any:
     op = _OP[name]
 
     def function(x: TensorLike) -> Tensor:
-        out: Tensor = Unary().run(x, op, p0, p1)
+        out: Tensor = Unary().run1(x, op, p0, p1)
         return out
 
     function.__name__ = function.__qualname__ = name
@@ -156,13 +156,13 @@ def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
 
 def leaky_relu(x: TensorLike, negative_slope: float = 0.01) -> Tensor:
     """x for x > 0, negative_slope·x below. Keras' default slope is 0.3."""
-    out: Tensor = Unary().run(x, _OP["leaky_relu"], float(negative_slope), 0.0)
+    out: Tensor = Unary().run1(x, _OP["leaky_relu"], float(negative_slope), 0.0)
     return out
 
 
 def elu(x: TensorLike, alpha: float = 1.0) -> Tensor:
     """x for x > 0, α(eˣ − 1) below (Clevert et al., 2015)."""
-    out: Tensor = Unary().run(x, _OP["elu"], float(alpha), 0.0)
+    out: Tensor = Unary().run1(x, _OP["elu"], float(alpha), 0.0)
     return out
 
 
@@ -170,7 +170,7 @@ def softplus(x: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     """log(1 + exp(βx))/β; x itself where βx > threshold."""
     if beta == 0:
         raise ValueError("softplus: beta is 0, expected another number")
-    out: Tensor = Unary().run(x, _OP["softplus"], float(beta), float(threshold))
+    out: Tensor = Unary().run1(x, _OP["softplus"], float(beta), float(threshold))
     return out
 
 
@@ -178,5 +178,5 @@ def hardtanh(x: TensorLike, min_val: float = -1.0, max_val: float = 1.0) -> Tens
     """x limited to [min_val, max_val]; the gradient at the limits is 0."""
     if not min_val <= max_val:
         raise ValueError(f"hardtanh: min_val {min_val} is above max_val {max_val}")
-    out: Tensor = Unary().run(x, _HARDTANH, float(min_val), float(max_val))
+    out: Tensor = Unary().run1(x, _HARDTANH, float(min_val), float(max_val))
     return out

@@ -94,11 +94,11 @@ def getitem(x: Tensor, index: Any) -> Tensor:
         TypeError: An index that is none.
     """
     if isinstance(index, (int, slice)):
-        out: Tensor = Slice().run(x, index)
+        out: Tensor = Slice().run1(x, index)
         return out
     items = tuple([_plain(i) for i in _as_tuple(index)])
     if all(isinstance(i, _BASIC) and not isinstance(i, bool) for i in items):
-        out = Slice().run(x, items if len(items) != 1 else items[0])
+        out = Slice().run1(x, items if len(items) != 1 else items[0])
         return out
     return _gathered(x, items)
 
@@ -109,13 +109,13 @@ def _gathered(x: Tensor, items: tuple[Any, ...]) -> Tensor:
         return wrap(np.array(a[items]))
     first = items[0]
     if len(items) == 1 and isinstance(first, np.ndarray) and first.dtype.kind != "b":
-        out: Tensor = TakeRows().run(x, _rows(first, a.shape[0]))
+        out: Tensor = TakeRows().run1(x, _rows(first, a.shape[0]))
         return out
     # Anything else: the positions of the chosen elements in the flat array, by NumPy's own rules.
     from handloom.ops.layout import reshape
 
     positions = np.arange(a.size, dtype=np.int64).reshape(a.shape)[items]
-    picked: Tensor = TakeRows().run(reshape(x, (a.size, 1)), positions.reshape(-1))
+    picked: Tensor = TakeRows().run1(reshape(x, (a.size, 1)), positions.reshape(-1))
     return reshape(picked, positions.shape)
 
 
@@ -134,7 +134,9 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     Raises:
         RuntimeError: x requires a gradient, and this thread records.
     """
-    if is_grad_enabled() and (x._needs or (isinstance(value, Tensor) and value._needs)):
+    if is_grad_enabled() and (
+        x.requires_grad or (isinstance(value, Tensor) and value.requires_grad)
+    ):
         raise RuntimeError(
             "setitem: x[i] = v would lose the gradient; use hl.where or masked_fill, or write "
             "under hl.no_grad()"
@@ -156,7 +158,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
 
 def take_rows(table: TensorLike, indices: TensorLike) -> Tensor:
     """Rows of a table: table (V, …), indices of any shape → indices.shape + (…). Embedding."""
-    out: Tensor = TakeRows().run(table, array_of(indices))
+    out: Tensor = TakeRows().run1(table, array_of(indices))
     return out
 
 
@@ -169,7 +171,7 @@ def gather(x: TensorLike, dim: int, index: TensorLike) -> Tensor:
     """
     a, i = array_of(x), array_of(index)
     axis = axis_of(dim, a.ndim, "gather")
-    out: Tensor = Gather().run(x, i, axis)
+    out: Tensor = Gather().run1(x, i, axis)
     return out
 
 

@@ -120,7 +120,7 @@ def contiguous(x: TensorLike) -> Tensor:
 
 def clone(x: TensorLike) -> Tensor:
     """A copy in C order; gradients flow through it."""
-    out: Tensor = Copy().run(x)
+    out: Tensor = Copy().run1(x)
     return out
 
 
@@ -131,8 +131,10 @@ def reshape(x: TensorLike, shape: Sequence[int]) -> Tensor:
         ValueError: The sizes do not multiply to the number of elements.
     """
     a = array_of(x)
-    shape = _whole(a, tuple(shape), "reshape")
-    out: Tensor = Reshape().run(contiguous(x), shape)
+    shape = tuple(shape)
+    if -1 in shape or math.prod(shape) != a.size:
+        shape = _whole(a, shape, "reshape")
+    out: Tensor = Reshape().run1(x if a.flags.c_contiguous else clone(x), shape)
     return out
 
 
@@ -187,7 +189,7 @@ def permute(x: TensorLike, axes: Sequence[int]) -> Tensor:
     order = tuple(axis_of(a, n, "permute") for a in axes)
     if sorted(order) != list(range(n)):
         raise ValueError(f"permute: axes {tuple(axes)} do not name each of {n} axes once")
-    out: Tensor = Permute().run(x, order)
+    out: Tensor = Permute().run1(x, order)
     return out
 
 
@@ -198,7 +200,7 @@ def transpose(x: TensorLike, dim0: int, dim1: int) -> Tensor:
     order = list(range(n))
     if n:
         order[i], order[j] = order[j], order[i]
-    out: Tensor = Permute().run(x, tuple(order))
+    out: Tensor = Permute().run1(x, tuple(order))
     return out
 
 
@@ -222,7 +224,7 @@ def unsqueeze(x: TensorLike, dim: int) -> Tensor:
 
 def _view_as(x: TensorLike, shape: tuple[int, ...]) -> Tensor:
     """Only axes of size 1 come or go: a view whatever the strides."""
-    out: Tensor = Reshape().run(x, shape)
+    out: Tensor = Reshape().run1(x, shape)
     return out
 
 
@@ -237,7 +239,7 @@ def expand(x: TensorLike, sizes: Sequence[int]) -> Tensor:
     wanted = tuple(a.shape[i - lead] if s == -1 and i >= lead else s for i, s in enumerate(sizes))
     if lead < 0 or any(n not in (1, w) for n, w in zip(a.shape, wanted[lead:])) or -1 in wanted:
         raise ValueError(f"expand: shape {a.shape} does not expand to {tuple(sizes)}")
-    out: Tensor = Expand().run(x, wanted)
+    out: Tensor = Expand().run1(x, wanted)
     return out
 
 
@@ -257,7 +259,7 @@ def flip(x: TensorLike, dims: int | Sequence[int]) -> Tensor:
     """Back to front along dims, a view."""
     n = array_of(x).ndim
     named = (dims,) if isinstance(dims, (int, np.integer)) else dims
-    out: Tensor = Flip().run(x, tuple(axis_of(int(d), n, "flip") for d in named))
+    out: Tensor = Flip().run1(x, tuple(axis_of(int(d), n, "flip") for d in named))
     return out
 
 
@@ -267,7 +269,7 @@ def diagonal(x: TensorLike, dim1: int = -2, dim2: int = -1) -> Tensor:
     i, j = axis_of(dim1, n, "diagonal"), axis_of(dim2, n, "diagonal")
     if i == j:
         raise ValueError(f"diagonal: dim1 and dim2 are both {dim1}")
-    out: Tensor = Diagonal().run(x, i, j)
+    out: Tensor = Diagonal().run1(x, i, j)
     return out
 
 
@@ -278,6 +280,6 @@ def astype(x: TensorLike, dtype: DTypeLike) -> Tensor:
     if a.dtype == wanted:
         return x if isinstance(x, Tensor) else wrap(x)
     if wanted in FLOATS and a.dtype in FLOATS:
-        out: Tensor = Cast().run(x, wanted)
+        out: Tensor = Cast().run1(x, wanted)
         return out
     return wrap(a.astype(wanted))

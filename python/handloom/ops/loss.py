@@ -183,9 +183,7 @@ def cross_entropy(
         ValueError: A label outside 0 … C−1, shapes that do not fit, ε outside [0, 1].
     """
     out: Tensor = CrossEntropy().run(
-        logits,
-        _target(target),
-        weight,
+        (logits, _target(target), weight),
         ignore_index,
         label_smoothing,
         reduction_of(reduction, "cross_entropy"),
@@ -202,7 +200,7 @@ def nll_loss(
 ) -> Tensor:
     """−log_probs[target]: log_probs (…, C), target (…) of class indices."""
     out: Tensor = NllLoss().run(
-        log_probs, _target(target), weight, ignore_index, reduction_of(reduction, "nll_loss")
+        (log_probs, _target(target), weight), ignore_index, reduction_of(reduction, "nll_loss")
     )
     return out
 
@@ -219,7 +217,7 @@ def _pointwise(
 ) -> Tensor:
     code = reduction_of(reduction, name)
     out: Tensor = Pointwise().run(
-        x, target, weight, pos_weight, _POINTWISE[name], float(p0), float(p1), code
+        (x, target, weight, pos_weight), _POINTWISE[name], float(p0), float(p1), code
     )
     return out
 
@@ -316,7 +314,7 @@ def gaussian_kl(mu: TensorLike, logvar: TensorLike, reduction: str = "mean") -> 
         logvar: (N, …) logarithms of the variances.
         reduction: "mean" averages over the N samples what each sums over its latent axes.
     """
-    out: Tensor = GaussianKl().run(mu, logvar, reduction_of(reduction, "gaussian_kl"))
+    out: Tensor = GaussianKl().run((mu, logvar), reduction_of(reduction, "gaussian_kl"))
     return out
 
 
@@ -324,5 +322,5 @@ def dice_loss(
     p: TensorLike, target: TensorLike, smooth: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
     """1 − (2Σpt + s)/(Σp + Σt + s) for each sample; p and target (N, …) in [0, 1]."""
-    out: Tensor = DiceLoss().run(p, target, float(smooth), reduction_of(reduction, "dice_loss"))
+    out: Tensor = DiceLoss().run((p, target), float(smooth), reduction_of(reduction, "dice_loss"))
     return out

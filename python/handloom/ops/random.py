@@ -43,7 +43,7 @@ def dropout(x: TensorLike, p: float, kind: int, op: str) -> Tensor:
         raise ValueError(f"{op}: p is {p}, expected 0 to 1")
     if p == 0.0:
         return x if isinstance(x, Tensor) else wrap(x)
-    out: Tensor = Dropout().run(x, float(p), kind)
+    out: Tensor = Dropout().run1(x, float(p), kind)
     return out
 
 

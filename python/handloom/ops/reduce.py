@@ -110,7 +110,7 @@ def sum(x: TensorLike, dim: Dim = None, keepdim: bool = False) -> Tensor:
     axes = axes_of(dim, a.ndim, "sum")
     if not is_float(a):
         return wrap(np.asarray(np.sum(a, axis=axes, keepdims=keepdim, dtype=np.int64)))
-    out: Tensor = Sum().run(x, _SUM, axes, keepdim)
+    out: Tensor = Sum().run1(x, _SUM, axes, keepdim)
     return out
 
 
@@ -119,13 +119,13 @@ def mean(x: TensorLike, dim: Dim = None, keepdim: bool = False) -> Tensor:
     a = array_of(x)
     if not is_float(a):
         x = a = a.astype(FLOATS[0])
-    out: Tensor = Sum().run(x, _MEAN, axes_of(dim, a.ndim, "mean"), keepdim)
+    out: Tensor = Sum().run1(x, _MEAN, axes_of(dim, a.ndim, "mean"), keepdim)
     return out
 
 
 def _reduce(name: str, x: TensorLike, dim: Dim, keepdim: bool, p0: float = 0.0) -> Tensor:
     axes = axes_of(dim, array_of(x).ndim, name)
-    out: Tensor = Reduce().run(x, _OP[name], axes, keepdim, p0)
+    out: Tensor = Reduce().run1(x, _OP[name], axes, keepdim, p0)
     return out
 
 
@@ -157,7 +157,7 @@ def _extreme(name: str, x: TensorLike, dim: int, keepdim: bool) -> ValuesIndices
     if a.ndim == 0:
         return ValuesIndices(amax(x), found)
     if is_float(a):
-        values: Tensor = Pick().run(x, _C.gather(a, indices, axis), indices, axis, keepdim)
+        values: Tensor = Pick().run1(x, _C.gather(a, indices, axis), indices, axis, keepdim)
     else:
         values = wrap(np.take_along_axis(a, indices, axis))
         values = values if keepdim else wrap(values._array.squeeze(axis))
@@ -248,7 +248,7 @@ def cumsum(x: TensorLike, dim: int) -> Tensor:
     axis = axis_of(dim, a.ndim, "cumsum")
     if not is_float(a):
         return wrap(np.cumsum(a, axis=axis, dtype=np.int64))
-    out: Tensor = Cumsum().run(x, axis)
+    out: Tensor = Cumsum().run1(x, axis)
     return out
 
 
@@ -261,7 +261,7 @@ def sort(x: TensorLike, dim: int = -1, descending: bool = False) -> ValuesIndice
         order = np.argsort(-key if descending else key, axis=axis, kind="stable")
         return ValuesIndices(wrap(np.take_along_axis(a, order, axis)), wrap(order))
     values, indices = _C.sort(a, axis, descending)
-    return ValuesIndices(Pick().run(x, values, indices, axis, True), wrap(indices))
+    return ValuesIndices(Pick().run1(x, values, indices, axis, True), wrap(indices))
 
 
 def argsort(x: TensorLike, dim: int = -1, descending: bool = False) -> Tensor:
@@ -281,4 +281,4 @@ def topk(x: TensorLike, k: int, dim: int = -1, largest: bool = True) -> ValuesIn
     if not 0 <= k <= size:
         raise ValueError(f"topk: k is {k}, the axis has {size} elements")
     values, indices = _C.topk(a, int(k), axis, largest)
-    return ValuesIndices(Pick().run(x, values, indices, axis, True), wrap(indices))
+    return ValuesIndices(Pick().run1(x, values, indices, axis, True), wrap(indices))

@@ -40,13 +40,13 @@ class Glu(Function):
 
 def softmax(x: TensorLike, dim: int = -1) -> Tensor:
     """exp(x)/Σexp(x) along dim: probabilities that sum to 1."""
-    out: Tensor = Softmax().run(x, axis_of(dim, array_of(x).ndim, "softmax"), False)
+    out: Tensor = Softmax().run1(x, axis_of(dim, array_of(x).ndim, "softmax"), False)
     return out
 
 
 def log_softmax(x: TensorLike, dim: int = -1) -> Tensor:
     """log(softmax(x)) along dim, without overflow or underflow."""
-    out: Tensor = Softmax().run(x, axis_of(dim, array_of(x).ndim, "log_softmax"), True)
+    out: Tensor = Softmax().run1(x, axis_of(dim, array_of(x).ndim, "log_softmax"), True)
     return out
 
 
@@ -60,5 +60,5 @@ def glu(x: TensorLike, dim: int = -1) -> Tensor:
     axis = axis_of(dim, a.ndim, "glu")
     if a.ndim == 0 or a.shape[axis] % 2:
         raise ValueError(f"glu: x has shape {a.shape}, expected an even size at dim {dim}")
-    out: Tensor = Glu().run(x, axis)
+    out: Tensor = Glu().run1(x, axis)
     return out

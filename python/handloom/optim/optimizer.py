@@ -70,7 +70,7 @@ class Optimizer:
                 raise TypeError(
                     f"{self._name()}: params[{i}] is a {type(p).__name__}, expected a Tensor"
                 )
-            if p._node is not None:
+            if not p.is_leaf:
                 raise ValueError(f"{self._name()}: params[{i}] is not a leaf of the graph")
             if id(p) in seen:
                 raise ValueError(f"{self._name()}: params[{i}] is there twice")
@@ -129,10 +129,10 @@ class Optimizer:
             values = self.hyper(group)
             if plan is None or plan.values != values or not plan.holds(arrays):
                 plan = self._plan(i, group, values)
-            grads = []
+            grads: list[Array | None] = []
             for p in params:
-                g = p._grad
-                if g is None:
+                leaf = p._node
+                if leaf is None or (g := leaf.grad) is None:
                     grads.append(None)
                 else:
                     grads.append(g._array)
@@ -144,10 +144,12 @@ class Optimizer:
         """Forgets all gradients, or fills them with zeros."""
         for group in self.param_groups:
             for p in group["params"]:
-                if set_to_none or p._grad is None:
-                    p._grad = None
-                else:
-                    p._grad.zero_()
+                leaf = p._node
+                if leaf is not None and leaf.grad is not None:
+                    if set_to_none:
+                        leaf.grad = None
+                    else:
+                        leaf.grad.zero_()
 
     def _plan(self, i: int, group: dict[str, Any], values: tuple[Any, ...]) -> _Plan:
         """Checks a group that is new or has changed, and prepares its kernel call."""
