@@ -62,7 +62,7 @@ def as_ndarray(data: object, op: str, dtype: DTypeLike = None) -> Array:
     elif isinstance(data, np.ndarray):
         array = data
     else:
-        if hasattr(data, "__dlpack__") or hasattr(data, "__array__"):
+        if hasattr(data, "__array__") and not isinstance(data, float):
             array = np.asarray(data)
         else:
             try:
