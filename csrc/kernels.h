@@ -3,10 +3,13 @@
 
 #include "context.h"
 #include "ops/elementwise.h"
+#include "ops/loss/loss.h"
 #include "ops/matmul/linear.h"
 #include "ops/matmul/matmul.h"
 #include "ops/peak.h"
+#include "ops/reduce/order.h"
 #include "ops/reduce/reduce.h"
+#include "ops/softmax.h"
 
 namespace hl {
 

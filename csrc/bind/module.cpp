@@ -10,4 +10,8 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_linear(m);
   hl::bind::register_matmul(m);
   hl::bind::register_reduce(m);
+  hl::bind::register_order(m);
+  hl::bind::register_softmax(m);
+  hl::bind::register_loss(m);
+  hl::bind::register_pointwise_loss(m);
 }
