@@ -2,7 +2,7 @@
 #pragma once
 
 #include "context.h"
-#include "ops/elementwise.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/loss/loss.h"
 #include "ops/matmul/linear.h"
 #include "ops/matmul/matmul.h"

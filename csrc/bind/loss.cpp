@@ -124,8 +124,8 @@ py::object cross_entropy_backward(py::handle dy_in, py::handle logits, py::handl
   return dx;
 }
 
-py::object nll_loss_forward(py::handle logp, py::handle target, py::handle weight,
-                            int64_t ignore_index, int reduction) {
+py::tuple nll_loss_forward(py::handle logp, py::handle target, py::handle weight,
+                           int64_t ignore_index, int reduction) {
   const ClassLoss l("nll_loss", "log_probs", logp, target, weight, ignore_index, 0, reduction,
                     false);
   const Labels labels(l.target, l.s.C, ignore_index);
@@ -135,11 +135,11 @@ py::object nll_loss_forward(py::handle logp, py::handle target, py::handle weigh
     invoke(kernels_for<T>().nll_loss_forward, l.s, l.x.as<const T>(), labels.data(),
            static_cast<const T*>(l.weight), data_of<T>(loss));
   });
-  return loss;
+  return py::make_tuple(loss, py::none());  // alike with cross_entropy: nothing is worth saving
 }
 
 py::object nll_loss_backward(py::handle dy_in, py::handle logp, py::handle target,
-                             py::handle weight, int64_t ignore_index, int reduction) {
+                             py::handle weight, int64_t ignore_index, int reduction, py::handle) {
   const char* op = "nll_loss_backward";
   const ClassLoss l(op, "log_probs", logp, target, weight, ignore_index, 0, reduction, false);
   const Labels labels(l.target, l.s.C, ignore_index);
@@ -158,24 +158,21 @@ py::object nll_loss_backward(py::handle dy_in, py::handle logp, py::handle targe
 // ---- pairs of arrays, one loss per row
 // -----------------------------------------------------------
 
-enum class RowAxis { kFirst, kAllButLast };
-
 struct RowLoss {
   Array a, b;
   RowLossShape s;
   Dims rows;
 
   RowLoss(const char* op, const char* a_name, py::handle a_in, const char* b_name, py::handle b_in,
-          RowAxis axis, double smooth, int reduction)
+          double smooth, int reduction)
       : a(op, a_name, a_in), b(op, b_name, b_in) {
     a.require_float().require_contiguous();
     b.require_float().require_like(a).require_contiguous().require_shape(a.dims());
     if (a.ndim == 0)
       value_error(op, std::string(a_name) + " is a single number, expected at least one axis");
-    const int n = axis == RowAxis::kFirst ? 1 : a.ndim - 1;
-    rows = Dims(a.shape, a.shape + n);
+    rows = {a.shape[0]};
     s = {1, 1, reduction_of(op, reduction), smooth};
-    for (int i = 0; i < a.ndim; ++i) (i < n ? s.N : s.M) *= a.shape[i];
+    for (int i = 0; i < a.ndim; ++i) (i == 0 ? s.N : s.M) *= a.shape[i];
   }
   Dims loss_shape() const { return s.reduction == Reduction::kNone ? rows : Dims(); }
 };
@@ -206,22 +203,21 @@ py::tuple row_backward(const RowLoss& l, py::handle dy_in, int need, Pick kernel
 }
 
 py::object gaussian_kl_forward(py::handle mu, py::handle logvar, int reduction) {
-  const RowLoss l("gaussian_kl", "mu", mu, "logvar", logvar, RowAxis::kAllButLast, 0, reduction);
+  const RowLoss l("gaussian_kl", "mu", mu, "logvar", logvar, 0, reduction);
   return row_forward(l, [](const auto& table) { return table.gaussian_kl_forward; });
 }
 py::tuple gaussian_kl_backward(py::handle dy, py::handle mu, py::handle logvar, int reduction,
                                int need) {
-  const RowLoss l("gaussian_kl_backward", "mu", mu, "logvar", logvar, RowAxis::kAllButLast, 0,
-                  reduction);
+  const RowLoss l("gaussian_kl_backward", "mu", mu, "logvar", logvar, 0, reduction);
   return row_backward(l, dy, need, [](const auto& table) { return table.gaussian_kl_backward; });
 }
 py::object dice_loss_forward(py::handle p, py::handle t, double smooth, int reduction) {
-  const RowLoss l("dice_loss", "p", p, "t", t, RowAxis::kFirst, smooth, reduction);
+  const RowLoss l("dice_loss", "p", p, "t", t, smooth, reduction);
   return row_forward(l, [](const auto& table) { return table.dice_loss_forward; });
 }
 py::tuple dice_loss_backward(py::handle dy, py::handle p, py::handle t, double smooth,
                              int reduction, int need) {
-  const RowLoss l("dice_loss_backward", "p", p, "t", t, RowAxis::kFirst, smooth, reduction);
+  const RowLoss l("dice_loss_backward", "p", p, "t", t, smooth, reduction);
   return row_backward(l, dy, need, [](const auto& table) { return table.dice_loss_backward; });
 }
 
@@ -245,7 +241,8 @@ void register_loss(py::module_& m) {
   m.def("nll_loss_forward", &nll_loss_forward, py::arg("log_probs"), py::arg("target"),
         py::arg("weight"), py::arg("ignore_index"), py::arg("reduction"));
   m.def("nll_loss_backward", &nll_loss_backward, py::arg("dy"), py::arg("log_probs"),
-        py::arg("target"), py::arg("weight"), py::arg("ignore_index"), py::arg("reduction"));
+        py::arg("target"), py::arg("weight"), py::arg("ignore_index"), py::arg("reduction"),
+        py::arg("saved") = py::none());
   m.def("gaussian_kl_forward", &gaussian_kl_forward, py::arg("mu"), py::arg("logvar"),
         py::arg("reduction"));
   m.def("gaussian_kl_backward", &gaussian_kl_backward, py::arg("dy"), py::arg("mu"),

@@ -22,7 +22,10 @@ def remez(f: Real, w: Real, lo: float, hi: float, powers: list[int]) -> tuple[li
     """Coefficients of x**powers that minimise max |w (f - p)| on [lo, hi], and that maximum."""
     n = len(powers)
     lo, hi = mp.mpf(lo), mp.mpf(hi)
-    nodes = [(lo + hi) / 2 - (hi - lo) / 2 * mp.cos(mp.pi * (2 * i + 1) / (2 * n + 2)) for i in range(n + 1)]
+    nodes = [
+        (lo + hi) / 2 - (hi - lo) / 2 * mp.cos(mp.pi * (2 * i + 1) / (2 * n + 2))
+        for i in range(n + 1)
+    ]
     grid = [(lo + hi) / 2 - (hi - lo) / 2 * mp.cos(mp.pi * i / (24 * n)) for i in range(24 * n + 1)]
     fg, wg = [f(x) for x in grid], [w(x) for x in grid]
     worst = mp.mpf(0)
@@ -36,7 +39,10 @@ def remez(f: Real, w: Real, lo: float, hi: float, powers: list[int]) -> tuple[li
             b[i] = f(x) * w(x)
         solution = mp.lu_solve(a, b)
         c = [solution[j] for j in range(n)]
-        error = [wg[i] * (fg[i] - sum(c[j] * x**k for j, k in enumerate(powers))) for i, x in enumerate(grid)]
+        error = [
+            wg[i] * (fg[i] - sum(c[j] * x**k for j, k in enumerate(powers)))
+            for i, x in enumerate(grid)
+        ]
         # One extremum for each run of equal sign.
         peaks: list[int] = []
         for i, e in enumerate(error):
@@ -79,7 +85,9 @@ def fit(f: Real, w: Real, lo: float, hi: float, terms: int, dtype: type) -> list
             c = least_squares(lambda x: f(x) - mp.polyval(done[::-1], x), w, lo, hi, rest)
     grid = [mp.mpf(lo) + (mp.mpf(hi) - lo) * i / 1000 for i in range(1001)]
     rounded = max(abs(w(x) * (f(x) - mp.polyval(fixed[::-1], x))) for x in grid)
-    print(f"// error 2^{float(mp.log(worst, 2)):.2f}, 2^{float(mp.log(rounded, 2)):.2f} once rounded")
+    print(
+        f"// error 2^{float(mp.log(worst, 2)):.2f}, 2^{float(mp.log(rounded, 2)):.2f} once rounded"
+    )
     print("{" + ", ".join(text(float(c), dtype) for c in fixed) + "};\n")
     return [float(c) for c in fixed]
 
