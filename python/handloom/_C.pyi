@@ -28,3 +28,40 @@ def bench_bandwidth(kind: str, nbytes: int, seconds: float) -> float: ...
 def matmul(
     a: Array, b: Array, out: Array | None = None, alpha: float = 1.0, beta: float = 0.0
 ) -> Array: ...
+
+# elementwise
+unary_ops: dict[str, int]
+unary_saves: dict[str, str]
+unary_defaults: dict[str, tuple[float, float]]
+binary_ops: dict[str, int]
+compare_ops: dict[str, int]
+
+def unary_forward(
+    op: int, x: Array, p0: float = 0.0, p1: float = 0.0, out: Array | None = None
+) -> Array: ...
+def unary_backward(
+    op: int,
+    dy: Array,
+    x: Array | None = None,
+    y: Array | None = None,
+    p0: float = 0.0,
+    p1: float = 0.0,
+) -> Array: ...
+def binary_forward(
+    op: int, a: Array | float, b: Array | float, out: Array | None = None
+) -> Array: ...
+def binary_backward(
+    op: int,
+    dy: Array,
+    a: Array | float,
+    b: Array | float,
+    y: Array | None = None,
+    need: int = 3,
+) -> tuple[Array | None, Array | None]: ...
+def compare(op: int, a: Array | float, b: Array | float) -> Array: ...
+def where(mask: Array, a: Array | float, b: Array | float, out: Array | None = None) -> Array: ...
+def where_backward(
+    dy: Array, mask: Array, a_shape: tuple[int, ...] | None, b_shape: tuple[int, ...] | None
+) -> tuple[Array | None, Array | None]: ...
+def add_(y: Array, x: Array, alpha: float = 1.0) -> None: ...
+def isfinite_all(x: Array) -> bool: ...

@@ -58,6 +58,19 @@ HL_INLINE Vec<double> sqrt(Vec<double> v) {
   return (Vec<double>)_mm512_maskz_sqrt_pd(0xff, (__m512d)v);
 }
 
+HL_INLINE Vec<float> lesser(Vec<float> a, Vec<float> b) {
+  return (Vec<float>)_mm512_maskz_min_ps(0xffff, (__m512)a, (__m512)b);
+}
+HL_INLINE Vec<double> lesser(Vec<double> a, Vec<double> b) {
+  return (Vec<double>)_mm512_maskz_min_pd(0xff, (__m512d)a, (__m512d)b);
+}
+HL_INLINE Vec<float> greater(Vec<float> a, Vec<float> b) {
+  return (Vec<float>)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b);
+}
+HL_INLINE Vec<double> greater(Vec<double> a, Vec<double> b) {
+  return (Vec<double>)_mm512_maskz_max_pd(0xff, (__m512d)a, (__m512d)b);
+}
+
 HL_INLINE Vec<float> rint(Vec<float> v) {
   return (Vec<float>)_mm512_maskz_roundscale_ps(0xffff, (__m512)v, _MM_FROUND_TO_NEAREST_INT);
 }
@@ -72,11 +85,6 @@ HL_INLINE Vec<float> scale(Vec<float> v, Vec<float> n) {
 HL_INLINE Vec<double> scale(Vec<double> v, Vec<double> n) {
   return (Vec<double>)_mm512_maskz_scalef_pd(0xff, (__m512d)v, (__m512d)n);
 }
-
-// Past the caches: saves reading the line that is about to be overwritten. p is a whole vector's
-// multiple.
-HL_INLINE void store_stream(float* p, Vec<float> v) { _mm512_stream_ps(p, (__m512)v); }
-HL_INLINE void store_stream(double* p, Vec<double> v) { _mm512_stream_pd(p, (__m512d)v); }
 
 HL_INLINE bool any(Vec<int32_t> mask) {
   return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;

@@ -67,9 +67,13 @@ HL_INLINE V rint(V v) {
   return (v < T(kBig)) & (v > T(-kBig)) ? r : v;
 }
 
-template <class T>
-HL_INLINE void store_stream(T* p, Vec<T> v) {
-  *reinterpret_cast<UnalignedVec<T>*>(p) = v;
+template <class V>
+HL_INLINE V lesser(V a, V b) {
+  return a < b ? a : b;
+}
+template <class V>
+HL_INLINE V greater(V a, V b) {
+  return a > b ? a : b;
 }
 
 HL_INLINE bool any(Vec<int32_t> m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }

@@ -1,25 +1,27 @@
-// The SIMD vocabulary: the same thirty names on every instruction set.
+// The SIMD vocabulary: the same forty names on every instruction set.
 //
-// A vector is a compiler vector type, so + - * / & | ^ << >> and comparisons are the language's
-// own. Only what the language cannot say is an intrinsic, and those live in the one header included
-// below. A kernel written over these names is the same text for AVX-512, AVX2, NEON and the
-// portable build, and this folder is the only place that asks which one it is.
+// A vector is a compiler vector type, so + - * / & | ^ << >> and comparisons are the language's own.
+// Only what the language cannot say is an intrinsic, and those live in the one header included below.
+// A kernel written over these names is the same text for AVX-512, AVX2, NEON and the portable build,
+// and this folder is the only place that asks which one it is.
 //
+// clang-format off
 //   Vec<T>, Int<V>, kLanes<T>          the vector of T, its integer twin, the number of lanes
 //   load store load_n store_n          whole vectors, and the first n lanes (the rest read as zero)
-//   store_past_cache store_fence       for results larger than the caches: nothing is read before
-//   it is
+//   store_past_cache store_fence       for results larger than the caches: nothing is read before it is
 //                                      overwritten; aligned addresses; a fence at the end
-//   set1 zero                          every lane x; 0; 0, 1, 2, ...
-//   fma min max abs sqrt rint          a*b+c in one rounding where the hardware has it;
+//   set1 zero                          every lane x; 0
+//   fma min max abs sqrt rint          a*b+c in one rounding where the hardware has it (kFused);
 //                                      min and max return NaN if either operand is NaN
-//   select(mask, a, b)                 a where the mask's lane is set; masks come from < > == !=
-//   ... to_int to_float as<U>              convert (round to nearest even); reinterpret the bits
-//   copysign clamp                     |a| with b's sign; NaN passes through clamp
-//   scale split_exponent               v * 2^n for a whole-numbered vector n; x = m 2^e, m in
-//   [0.7, 1.42) kFused                             fma() has one rounding store_stream an aligned
-//   store that goes past the caches hsum hmax hmin any                 across the lanes, in a fixed
-//   tree shuffle transpose                  compile-time lane moves; an L x L block in registers
+//   lesser greater                     a < b ? a : b and a > b ? a : b: b where either is NaN
+//   product_error                      a*b - p, what rounding p = a*b lost
+//   copysign clamp                     |a| with b's sign; clamp lets NaN through
+//   scale split_exponent               v 2^n for a vector n of whole numbers; x = m 2^e, m in [0.7, 1.42)
+//   select(mask, a, b)                 a where the mask's lane is set; masks come from < > == != ...
+//   to_int to_float as<U>              convert (round to nearest even); reinterpret the bits
+//   hsum hmax hmin any                 across the lanes, in a fixed tree
+//   shuffle transpose                  compile-time lane moves; an L x L block in registers
+// clang-format on
 #pragma once
 
 #include <stdint.h>
@@ -168,17 +170,16 @@ HL_INLINE V abs(V v) {
 
 template <class V>
 HL_INLINE V max(V a, V b) {
-  return select((a > b) | (a != a), a, b);
+  return select(a != a, a, greater(a, b));
 }
 template <class V>
 HL_INLINE V min(V a, V b) {
-  return select((a < b) | (a != a), a, b);
+  return select(a != a, a, lesser(a, b));
 }
 
 template <class V>
 HL_INLINE V clamp(V v, V low, V high) {
-  v = select(v > high, high, v);
-  return select(v < low, low, v);
+  return greater(low, lesser(high, v));
 }
 
 template <class V>
@@ -186,6 +187,21 @@ HL_INLINE V copysign(V a, V b) {
   using I = Int<V>;
   const I sign = as<I>(set1(Elem<V>(-0.0)));
   return as<V>((as<I>(a) & ~sign) | (as<I>(b) & sign));
+}
+
+// a * b - p for p = a * b rounded, exactly: without a fused multiply-add by Dekker's splitting.
+template <class V>
+HL_INLINE V product_error(V a, V b, V p) {
+  if constexpr (kFused) {
+    return fma(a, b, -p);
+  } else {
+    using I = Int<V>;
+    using Traits = VecTraits<V>;
+    constexpr auto kLower = Traits::kFractionMask >> (Traits::kFraction / 2 - 1);
+    const V ah = as<V>(as<I>(a) & ~kLower), al = a - ah;
+    const V bh = as<V>(as<I>(b) & ~kLower), bl = b - bh;
+    return ((ah * bh - p) + ah * bl + al * bh) + al * bl;
+  }
 }
 
 // 2^n for whole n within the exponents of normal numbers. Adding 1.5 * 2^fraction leaves n in the
