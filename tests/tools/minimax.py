@@ -150,7 +150,10 @@ def main() -> None:
         lambda z: mp.mpf(1) / 24 - z / 720 + z * z / 40320,
         "1e-9",
     )
-    for dtype, terms in ((np.float32, (5, 3, 4, 5, 6, 7, 10, 3, 3)), (np.float64, (11, 7, 11, 10, 13, 18, 23, 6, 6))):
+    for dtype, terms in (
+        (np.float32, (5, 3, 4, 5, 6, 7, 10, 3, 3)),
+        (np.float64, (11, 7, 11, 10, 13, 18, 23, 6, 6)),
+    ):
         single = dtype is np.float32
         switch, one = (0.85, 3.95) if single else (1.0, 5.95)
         centre, limit = (3.5, 13.5) if single else (4.0, 39.0)

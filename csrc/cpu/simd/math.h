@@ -3,7 +3,9 @@
 // Each handles every input: signed zeros, infinities, NaN, overflow to infinity. Results too small
 // for a normal number may be zero, and subnormal inputs may count as zero (kernels run with
 // subnormals flushed). The largest error over the whole range, in units of the last place (ulp) of
-// the exact result, stands beside each function; tests/test_simd_math.py holds them to it.
+// the exact result, stands beside each function (with a second pair for the portable build where
+// fma() rounds twice); tests/test_simd_math.py holds them to it, tests/tools/ulp.py prints the
+// table.
 //
 // Polynomials are least-maximum fits by tests/tools/minimax.py. Constants that are multiplied by a
 // whole number n come in pieces with so many trailing zeros that the products are exact: the
@@ -47,14 +49,14 @@ HL_INLINE V exp_in_range(V x) {
   return scale(p + set1(Elem<V>(1)), n);
 }
 
-// ulp: EXP
+// Largest error: 1.1 ulp float, 1.0 double.
 template <class V>
 HL_INLINE V exp(V x) {
   using C = ExpConstants<Elem<V>>;
   return exp_in_range(clamp(x, set1(C::kLowest), set1(C::kHighest)));
 }
 
-// ulp: EXPM1
+// Largest error: 1.6 ulp float, 1.9 double; not fused 1.7, 2.0.
 template <class V>
 HL_INLINE V expm1(V x) {
   using T = Elem<V>;
@@ -67,7 +69,7 @@ HL_INLINE V expm1(V x) {
   return select(abs(x) < set1(C::kSmall), x, half + half);
 }
 
-// ulp: SIGMOID
+// Largest error: 2.0 ulp float, 2.2 double.
 template <class V>
 HL_INLINE V sigmoid(V x) {
   using T = Elem<V>;
@@ -81,18 +83,18 @@ HL_INLINE V sigmoid(V x) {
   return fma(-y, y * lost, y);
 }
 
-// ulp: TANH
+// Largest error: 1.4 ulp float, 1.4 double.
 template <class V>
 HL_INLINE V tanh(V x) {
   using T = Elem<V>;
   using C = TanhConstants<T>;
-  const V a = abs(x), z = x * x;
-  const V near = fma(x * z, poly(z, C::kNear), x);
+  const V a = abs(x), z = a * a;
+  const V near = fma(a * z, poly(z, C::kNear), a);
   V n;
   const V p = expm1_reduced(lesser(set1(C::kLimit), a + a), n);
   const V s = power_of_two(n);
   const V far = set1(T(1)) - set1(T(2)) / fma(s, p, s + set1(T(1)));
-  return select(a < set1(C::kFar), near, copysign(far, x));
+  return copysign(select(a < set1(C::kFar), near, far), x);
 }
 
 // ---- logarithm
@@ -119,7 +121,7 @@ HL_INLINE V log_edge(V x) {
   return select(x > V{}, x, pole);
 }
 
-// ulp: LOG
+// Largest error: 0.9 ulp float, 0.9 double.
 template <class V>
 HL_INLINE V log(V x) {
   using T = Elem<V>;
@@ -131,7 +133,7 @@ HL_INLINE V log(V x) {
   return select((x > V{}) & (x <= set1(C::kHuge)), y, log_edge(x));
 }
 
-// ulp: LOG1P
+// Largest error: 0.9 ulp float, 0.9 double.
 template <class V>
 HL_INLINE V log1p(V x) {
   using T = Elem<V>;
@@ -155,14 +157,14 @@ HL_INLINE V log1p(V x) {
 template <class V>
 HL_INLINE V log1p_unit(V x) {
   using T = Elem<V>;
-  const V s = x / (x + set1(T(2))), z = s * s;
-  return fma(s * z, poly(z, LogConstants<T>::kUnit), s + s);
+  const V twice = (x + x) / (x + set1(T(2))), s = set1(T(0.5)) * twice, z = s * s;
+  return fma(s * z, poly(z, LogConstants<T>::kUnit), twice);
 }
 
 // ---- error function
 // ------------------------------------------------------------------------------
 
-// ulp: ERF
+// Largest error: 1.1 ulp float, 1.1 double; not fused 1.6, 1.6.
 template <class V>
 HL_INLINE V erf(V x) {
   using T = Elem<V>;
@@ -197,8 +199,9 @@ HL_INLINE V normal_tail(V a, V& e) {
   return t * poly(fma(set1(T(-2)), t, set1(T(1))), C::kTail);
 }
 
-// x times the integral of the normal distribution up to x.
-// ulp: GELU
+// x times the integral of the normal distribution up to x. The error is that of the far left, where
+// the integral is tiny; right of -1 it is below 2.
+// Largest error: 6.0 ulp float, 6.5 double; not fused 6.5, 6.5.
 template <class V>
 HL_INLINE V gelu(V x) {
   using T = Elem<V>;
@@ -257,7 +260,7 @@ HL_INLINE V sine_quadrant(V r, Int<V> q) {
   return as<V>(as<Int<V>>(y) ^ ((q & 2) << (8 * int(sizeof(T)) - 2)));
 }
 
-// ulp: SIN
+// Largest error: 1.6 ulp float, 1.7 double; not fused 2.5, 1.8.
 template <class V>
 HL_INLINE V sin(V x) {
   Int<V> q;
@@ -267,7 +270,7 @@ HL_INLINE V sin(V x) {
   return as<V>(as<Int<V>>(y) ^ as<Int<V>>(sign));
 }
 
-// ulp: COS
+// Largest error: 1.7 ulp float, 1.7 double; not fused 2.6, 1.9.
 template <class V>
 HL_INLINE V cos(V x) {
   Int<V> q;
