@@ -6,6 +6,8 @@
 #include "ops/layout/index.h"
 #include "ops/layout/make.h"
 #include "ops/layout/pad.h"
+#include "ops/elementwise/elementwise.h"
+#include "ops/matmul/linear.h"
 #include "ops/matmul/matmul.h"
 #include "ops/optim/multi.h"
 #include "ops/optim/optim.h"

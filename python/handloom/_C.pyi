@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -19,6 +19,9 @@ def available_isas() -> list[str]: ...
 def use_isa(name: str) -> bool: ...
 def empty_cache() -> None: ...
 def pool_stats() -> tuple[int, int, int]: ...
+def explain(
+    call: Callable[[], object],
+) -> list[tuple[str, str, tuple[int, int, int], int, float, float]]: ...
 def profile_start() -> None: ...
 def profile_stop() -> list[tuple[str, str, int, float, float, float]]: ...
 def bench_peak(dtype: str, seconds: float) -> float: ...
@@ -28,6 +31,29 @@ def bench_bandwidth(kind: str, nbytes: int, seconds: float) -> float: ...
 def matmul(
     a: Array, b: Array, out: Array | None = None, alpha: float = 1.0, beta: float = 0.0
 ) -> Array: ...
+def linear_forward(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    act: int = -1,
+    need_z: bool = False,
+    p0: float = 0.0,
+    p1: float = 0.0,
+) -> Any: ...
+def linear_backward(
+    dy: Array,
+    x: Array,
+    w: Array,
+    saved: Array | None = None,
+    act: int = -1,
+    need: int = 7,
+    p0: float = 0.0,
+    p1: float = 0.0,
+) -> tuple[Array | None, Array | None, Array | None]: ...
+
+# elementwise
+unary_ops: dict[str, int]
+unary_saves: dict[str, str]
 
 # random
 def random_uniform(

@@ -5,6 +5,7 @@
 
 namespace hl::cpu::HL_ISA {
 
+constexpr bool kFused = true;
 constexpr int kVectorBytes = 16;
 
 // The matrix product's register tile: 24 sums + 3 vectors of B + 1 broadcast of A <= 32.
@@ -51,6 +52,11 @@ HL_INLINE Vec<double> rint(Vec<double> v) { return (Vec<double>)vrndnq_f64((floa
 
 HL_INLINE Vec<uint64_t> mul_low(Vec<uint64_t> a, Vec<uint64_t> b) {
   return (Vec<uint64_t>)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)b));
+}
+
+template <class T>
+HL_INLINE void store_stream(T* p, Vec<T> v) {
+  *reinterpret_cast<UnalignedVec<T>*>(p) = v;
 }
 
 HL_INLINE bool any(Vec<int32_t> mask) { return vmaxvq_u32((uint32x4_t)mask) != 0; }

@@ -4,6 +4,7 @@
 
 namespace hl::cpu::HL_ISA {
 
+constexpr bool kFused = false;
 constexpr int kVectorBytes = 16;
 
 // The matrix product's register tile: 12 sums + 2 + 1 fit the 16 registers of x86-64's baseline.
@@ -55,8 +56,8 @@ HL_INLINE V sqrt(V v) {
   return v;
 }
 
-// Adding 2^(mantissa bits) with the number's sign pushes the fraction out of the register, rounding to
-// nearest even; from there on every number is an integer already.
+// Adding 2^(mantissa bits) with the number's sign pushes the fraction out of the register, rounding
+// to nearest even; from there on every number is an integer already.
 template <class V>
 HL_INLINE V rint(V v) {
   constexpr auto kBig = sizeof(v[0]) == 4 ? 0x1p23 : 0x1p52;
@@ -68,6 +69,11 @@ HL_INLINE V rint(V v) {
 
 HL_INLINE Vec<uint64_t> mul_low(Vec<uint64_t> a, Vec<uint64_t> b) {
   return (a & 0xffffffffu) * (b & 0xffffffffu);
+}
+
+template <class T>
+HL_INLINE void store_stream(T* p, Vec<T> v) {
+  *reinterpret_cast<UnalignedVec<T>*>(p) = v;
 }
 
 HL_INLINE bool any(Vec<int32_t> m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }

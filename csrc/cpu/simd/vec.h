@@ -1,20 +1,24 @@
 // The SIMD vocabulary: the same thirty names on every instruction set.
 //
-// A vector is a compiler vector type, so + - * / & | ^ << >> and comparisons are the language's own.
-// Only what the language cannot say is an intrinsic, and those live in the one header included
+// A vector is a compiler vector type, so + - * / & | ^ << >> and comparisons are the language's
+// own. Only what the language cannot say is an intrinsic, and those live in the one header included
 // below. A kernel written over these names is the same text for AVX-512, AVX2, NEON and the
 // portable build, and this folder is the only place that asks which one it is.
 //
 //   Vec<T>, Int<V>, kLanes<T>          the vector of T, its integer twin, the number of lanes
 //   load store load_n store_n          whole vectors, and the first n lanes (the rest read as zero)
-//   store_past_cache store_fence       for results larger than the caches: nothing is read before it is
-//                                      overwritten; aligned addresses; a fence at the end
+//   store_past_cache store_fence       aligned stores that do not read the line they overwrite, for
+//                                      results larger than the caches; a fence at the end
 //   set1 zero                          every lane x; 0; 0, 1, 2, ...
 //   fma min max abs sqrt rint          a*b+c in one rounding where the hardware has it;
 //                                      min and max return NaN if either operand is NaN
-//   select(mask, a, b)                 a where the mask's lane is set; masks come from < > == != ...
+//   select(mask, a, b)                 a where the mask's lane is set; masks come from comparisons
 //   to_int to_float as<U>              convert (round to nearest even); reinterpret the bits
+//   copysign clamp                     |a| with b's sign; NaN passes through clamp
+//   scale split_exponent               v * 2^n for a whole-numbered n; x = m 2^e, m in [0.7, 1.42)
+//   kFused                             fma() has one rounding
 //   mul_low                            64-bit products of the low halves of 64-bit lanes
+//   store_stream                       an aligned store that goes past the caches
 //   hsum hmax hmin any                 across the lanes, in a fixed tree
 //   shuffle transpose                  compile-time lane moves; an L x L block in registers
 #pragma once
@@ -44,11 +48,19 @@ template <>
 struct VecTraits<Vec<float>> {
   using Elem = float;
   using Int = Vec<int32_t>;
+  using Unsigned = Vec<uint32_t>;
+  static constexpr int kFraction = 23, kBias = 127;  // bits of the fraction, offset of the exponent
+  static constexpr int32_t kFractionMask = 0x7fffff;
+  static constexpr float kRootHalf = 0x1.6a09e6p-1f;
 };
 template <>
 struct VecTraits<Vec<double>> {
   using Elem = double;
   using Int = Vec<int64_t>;
+  using Unsigned = Vec<uint64_t>;
+  static constexpr int kFraction = 52, kBias = 1023;
+  static constexpr int64_t kFractionMask = 0xfffffffffffff;
+  static constexpr double kRootHalf = 0x1.6a09e667f3bcdp-1;
 };
 template <class V>
 using Elem = typename VecTraits<V>::Elem;
@@ -162,6 +174,53 @@ HL_INLINE V max(V a, V b) {
 template <class V>
 HL_INLINE V min(V a, V b) {
   return select((a < b) | (a != a), a, b);
+}
+
+template <class V>
+HL_INLINE V clamp(V v, V low, V high) {
+  v = select(v > high, high, v);
+  return select(v < low, low, v);
+}
+
+template <class V>
+HL_INLINE V copysign(V a, V b) {
+  using I = Int<V>;
+  const I sign = as<I>(set1(Elem<V>(-0.0)));
+  return as<V>((as<I>(a) & ~sign) | (as<I>(b) & sign));
+}
+
+// 2^n for whole n within the exponents of normal numbers. Adding 1.5 * 2^fraction leaves n in the
+// low bits, and the shift carries it into the exponent: no conversion, which AVX2 lacks for 64
+// bits.
+template <class V>
+HL_INLINE V power_of_two(V n) {
+  using Traits = VecTraits<V>;
+  using I = Int<V>;
+  constexpr auto kMagic = Elem<V>(1.5) * Elem<V>(int64_t(1) << Traits::kFraction);
+  return as<V>((as<I>(n + set1(kMagic)) << Traits::kFraction) + as<I>(set1(Elem<V>(1))));
+}
+
+#ifndef HL_HAVE_SCALE
+// In two steps, so that 2^n itself may lie outside the normal numbers while v * 2^n lies inside.
+template <class V>
+HL_INLINE V scale(V v, V n) {
+  const V half = rint(n * set1(Elem<V>(0.5)));
+  return v * power_of_two(half) * power_of_two(n - half);
+}
+#endif
+
+// x = m * 2^e for a normal x > 0, with m in [sqrt(1/2), sqrt(2)): where log is best cut.
+template <class V>
+HL_INLINE V split_exponent(V x, V& e) {
+  using Traits = VecTraits<V>;
+  using I = Int<V>;
+  using U = typename Traits::Unsigned;
+  const I root = as<I>(set1(Traits::kRootHalf));
+  const I moved = as<I>(x) - root + as<I>(set1(Elem<V>(1)));
+  constexpr auto kMagic = Elem<V>(int64_t(1) << Traits::kFraction);
+  const U biased = as<U>(moved) >> Traits::kFraction;
+  e = as<V>(as<I>(biased) | as<I>(set1(kMagic))) - set1(kMagic + Elem<V>(Traits::kBias));
+  return as<V>((moved & Traits::kFractionMask) + root);
 }
 
 // Half of the lanes onto the other half, again and again: the order never changes.

@@ -1,6 +1,7 @@
 """The kernels: functions from NumPy arrays to NumPy arrays."""
 
-from .dense import matmul
+from .dense import linear, linear_backward, matmul
+from .explain import Explanation, explain
 from .layout import (
     assign,
     concat,
@@ -40,6 +41,7 @@ from .random import (
 )
 
 __all__ = [
+    "Explanation",
     "ParamList",
     "assign",
     "bernoulli",
@@ -47,12 +49,15 @@ __all__ = [
     "copy",
     "dropout",
     "dropout_backward",
+    "explain",
     "fill",
     "flip",
     "gather",
     "gather_backward",
     "hyper_slots",
     "integers",
+    "linear",
+    "linear_backward",
     "matmul",
     "multi_clamp",
     "multi_lerp",

@@ -1,0 +1,235 @@
+// Elementary functions over the SIMD vocabulary, for float and double, on every instruction set.
+//
+// Each handles every input: signed zeros, infinities, NaN, overflow to infinity. Results too small
+// for a normal number may be zero, and subnormal inputs may count as zero (kernels run with
+// subnormals flushed). The largest error over the whole range, in units of the last place (ulp) of
+// the exact result, stands beside each function; tests/test_simd_math.py holds them to it.
+//
+// Polynomials are least-maximum fits by tests/tools/minimax.py. Constants that are multiplied by a
+// whole number n come in pieces with so many trailing zeros that the products are exact: the
+// portable build has no fused multiply-add to hide their rounding.
+#pragma once
+
+#include "cpu/simd/constants.h"
+#include "cpu/simd/trig_far.h"
+#include "cpu/simd/vec.h"
+
+namespace hl::cpu::HL_ISA {
+
+// c[0] + c[1] x + c[2] x^2 + ...
+template <class V, int N>
+HL_INLINE V poly(V x, const Elem<V> (&c)[N]) {
+  V y = set1(c[N - 1]);
+#pragma GCC unroll 32
+  for (int i = N - 2; i >= 0; --i) y = fma(y, x, set1(c[i]));
+  return y;
+}
+
+// ---- exponential
+// ---------------------------------------------------------------------------------
+
+// x = n ln2 + r, |r| <= ln2 / 2; returns exp(r) - 1.
+template <class V>
+HL_INLINE V expm1_reduced(V x, V& n) {
+  using T = Elem<V>;
+  using C = ExpConstants<T>;
+  n = rint(x * set1(C::kLog2e));
+  V r = fma(n, set1(-C::kLn2High), x);
+  r = fma(n, set1(-C::kLn2Low), r);
+  return fma(r * r, poly(r, C::kPoly), r);
+}
+
+// ulp: EXP
+template <class V>
+HL_INLINE V exp(V x) {
+  using C = ExpConstants<Elem<V>>;
+  V n;
+  const V p = expm1_reduced(clamp(x, set1(C::kLowest), set1(C::kHighest)), n);
+  return scale(p + set1(Elem<V>(1)), n);
+}
+
+// ulp: EXPM1
+template <class V>
+HL_INLINE V expm1(V x) {
+  using T = Elem<V>;
+  using C = ExpConstants<T>;
+  V n;
+  const V p = expm1_reduced(clamp(x, set1(C::kMinusOneBelow), set1(C::kHighest)), n);
+  // Half of the result first: 2^n alone would overflow before it does.
+  const V t = power_of_two(n - set1(T(1)));
+  const V half = fma(t, p, t - set1(T(0.5)));
+  return select(x == V{}, x, half + half);
+}
+
+// ulp: SIGMOID
+template <class V>
+HL_INLINE V sigmoid(V x) {
+  const V one = set1(Elem<V>(1));
+  return one / (one + exp(-x));
+}
+
+// With t = exp(2|x|) - 1, tanh |x| = t / (t + 2).  ulp: TANH
+template <class V>
+HL_INLINE V tanh(V x) {
+  using T = Elem<V>;
+  V n;
+  const V a = abs(x);
+  const V p = expm1_reduced(clamp(a + a, V{}, set1(T(44))), n);
+  const V s = power_of_two(n);
+  const V t = fma(s, p, s - set1(T(1)));
+  return copysign(t / (t + set1(T(2))), x);
+}
+
+// ---- logarithm
+// -----------------------------------------------------------------------------------
+
+// e ln2 + log(1 + f) + c, f in [-0.3, 0.42], c small. With s = f / (2 + f) the series of log(1 + f)
+// is 2 atanh(s); what is left of it after f - f^2/2 is so small that its rounding does not matter.
+// After FreeBSD's e_log.c.
+template <class V>
+HL_INLINE V log_reduced(V e, V f, V c) {
+  using T = Elem<V>;
+  const V s = f / (set1(T(2)) + f), z = s * s;
+  const V half_square = set1(T(0.5)) * f * f;
+  const V r = z * poly(z, LogConstants<T>::kPoly);
+  const V low = fma(s, half_square + r, fma(e, set1(ExpConstants<T>::kLn2Low), c));
+  return fma(e, set1(ExpConstants<T>::kLn2High), f - (half_square - low));
+}
+
+// What log gives outside (0, infinity), with x the distance from its pole.
+template <class V>
+HL_INLINE V log_edge(V x) {
+  using T = Elem<V>;
+  const V pole = select(x == V{}, set1(-T(__builtin_inf())), set1(T(__builtin_nan(""))));
+  return select(x > V{}, x, pole);
+}
+
+// ulp: LOG
+template <class V>
+HL_INLINE V log(V x) {
+  using T = Elem<V>;
+  using C = LogConstants<T>;
+  V e;
+  const V f = split_exponent(x, e) - set1(T(1));
+  const V y = log_reduced(e, f, V{});
+  x = select(abs(x) < set1(C::kTiny), V{}, x);
+  return select((x > V{}) & (x <= set1(C::kHuge)), y, log_edge(x));
+}
+
+// ulp: LOG1P
+template <class V>
+HL_INLINE V log1p(V x) {
+  using T = Elem<V>;
+  using C = LogConstants<T>;
+  const V one = set1(T(1));
+  const V u = one + x;
+  const V back = u - one;
+  const V lost = (x - back) + (one - (u - back));  // 1 + x = u + lost, exactly
+  V e;
+  const V f = split_exponent(u, e) - one;
+  const auto near = e == V{};  // there x itself is the best f
+  const V y = log_reduced(e, select(near, x, f), select(near, V{}, lost / u));
+  const V inside = select((u > V{}) & (u <= set1(C::kHuge)), y, log_edge(u));
+  return select(x == V{}, x, inside);
+}
+
+// ---- error function
+// ------------------------------------------------------------------------------
+
+// exp(x^2) erfc(x), 0 <= x <= 28 (float: 10): the tail of a Gaussian without its exponential fall,
+// smooth in t = c / (x + c) and proportional to it far out.
+template <class V>
+HL_INLINE V erfcx(V x) {
+  using T = Elem<V>;
+  using C = ErfConstants<T>;
+  const V t = set1(C::kCentre) / (x + set1(C::kCentre));
+  return t * poly(fma(set1(T(-2)), t, set1(T(1))), C::kTail);
+}
+
+// ulp: ERF
+template <class V>
+HL_INLINE V erf(V x) {
+  using T = Elem<V>;
+  using C = ErfConstants<T>;
+  const V a = clamp(abs(x), V{}, set1(C::kLimit));
+  const V z = a * a;
+  const V near = fma(x, poly(z, C::kNear), x);
+  const V far = set1(T(1)) - exp(-z) * erfcx(a);
+  return select(a < set1(T(1)), near, copysign(far, x));
+}
+
+// The normal distribution: its integral up to x, to a few ulp in both tails, and its density.
+// ulp of the integral: CDF
+template <class V>
+HL_INLINE V normal_cdf(V x, V& density) {
+  using T = Elem<V>;
+  using C = ErfConstants<T>;
+  const V half = set1(T(0.5));
+  const V a = clamp(abs(x), V{}, set1(C::kCdfLimit));
+  const V square = a * a;
+  const V lost = fma(a, a, -square);  // square's rounding error would grow with the exponent
+  V e = exp(-half * square);
+  if constexpr (kFused) e = fma(e, -half * lost, e);
+  density = e * set1(T(0.398942280401432677939946));
+  const V tail = half * e * erfcx(a * set1(T(0.707106781186547524400844)));
+  return select(x > V{}, set1(T(1)) - tail, tail);
+}
+
+// ---- sine and cosine
+// -----------------------------------------------------------------------------
+
+// a = q pi/2 + r for a >= 0, |r| <= pi/4 and a little. Arguments beyond kFar, where the pieces of
+// pi/2 run out, take the long way one by one.
+template <class V>
+HL_INLINE V reduce_half_pi(V a, Int<V>& q) {
+  using T = Elem<V>;
+  using C = TrigConstants<T>;
+  const V n = rint(a * set1(C::kTwoOverPi));
+  V r = a;
+#pragma GCC unroll 4
+  for (T piece : TrigPieces<T, kFused>::kHalfPi) r = fma(n, set1(-piece), r);
+  const V magic = set1(T(1.5) * T(int64_t(1) << VecTraits<V>::kFraction));
+  q = as<Int<V>>(n + magic);  // the low bits are n's
+  const auto far = ~(a <= set1(TrigPieces<T, kFused>::kFar));
+  if (any(far)) [[unlikely]] {
+    for (int i = 0; i < kLanes<T>; ++i) {
+      if (!far[i]) continue;
+      int quadrant;
+      r[i] = T(reduce_far(double(a[i]), quadrant));
+      q[i] = quadrant;
+    }
+  }
+  return r;
+}
+
+// sin(q pi/2 + r)
+template <class V>
+HL_INLINE V sine_quadrant(V r, Int<V> q) {
+  using T = Elem<V>;
+  using C = TrigConstants<T>;
+  const V z = r * r;
+  const V sine = fma(r * z, poly(z, C::kSine), r);
+  const V cosine = fma(z * z, poly(z, C::kCosine), fma(z, set1(T(-0.5)), set1(T(1))));
+  const V y = select((q & 1) != 0, cosine, sine);
+  return as<V>(as<Int<V>>(y) ^ ((q & 2) << (8 * int(sizeof(T)) - 2)));
+}
+
+// ulp: SIN
+template <class V>
+HL_INLINE V sin(V x) {
+  Int<V> q;
+  const V r = reduce_half_pi(abs(x), q);
+  const V y = sine_quadrant(r, q);
+  const V sign = as<V>(as<Int<V>>(x) & as<Int<V>>(set1(Elem<V>(-0.0))));
+  return as<V>(as<Int<V>>(y) ^ as<Int<V>>(sign));
+}
+
+// ulp: COS
+template <class V>
+HL_INLINE V cos(V x) {
+  Int<V> q;
+  const V r = reduce_half_pi(abs(x), q);
+  return sine_quadrant(r, q + 1);
+}
+
+}  // namespace hl::cpu::HL_ISA
