@@ -12,6 +12,7 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_elementwise(m);
   hl::bind::register_binary(m);
   hl::bind::register_layout(m);
+  hl::bind::register_multi(m);
   hl::bind::register_optim(m);
   hl::bind::register_random(m);
 }

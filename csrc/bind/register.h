@@ -12,6 +12,7 @@ void register_runtime(pybind11::module_& m);
 void register_linear(pybind11::module_& m);
 void register_matmul(pybind11::module_& m);
 void register_layout(pybind11::module_& m);
+void register_multi(pybind11::module_& m);
 void register_optim(pybind11::module_& m);
 void register_random(pybind11::module_& m);
 
