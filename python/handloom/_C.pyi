@@ -54,3 +54,95 @@ def linear_backward(
 # elementwise
 unary_ops: dict[str, int]
 unary_saves: dict[str, str]
+
+# reduce
+reduce_ops: dict[str, int]
+arg_ops: dict[str, int]
+
+def reduce_forward(
+    op: int, x: Array, axes: int | tuple[int, ...] | None, keepdims: bool, p0: float
+) -> Array: ...
+def reduce_backward(
+    op: int,
+    dy: Array,
+    x: Array | tuple[int, ...],
+    y: Array | None,
+    axes: int | tuple[int, ...] | None,
+    p0: float,
+) -> Array: ...
+def argreduce(op: int, x: Array, axis: int | None, keepdims: bool) -> Array: ...
+def sum_to(x: Array, shape: tuple[int, ...]) -> Array: ...
+def cumsum(x: Array, axis: int, reverse: bool = False) -> Array: ...
+def sort(x: Array, axis: int, descending: bool) -> tuple[Array, Array]: ...
+def topk(x: Array, k: int, axis: int, largest: bool) -> tuple[Array, Array]: ...
+def sort_backward(dy: Array, indices: Array, axis: int, size: int) -> Array: ...
+
+# softmax
+def softmax_forward(x: Array, axis: int, log: bool) -> Array: ...
+def softmax_backward(dy: Array, y: Array, axis: int, log: bool) -> Array: ...
+def glu_forward(x: Array, axis: int) -> Array: ...
+def glu_backward(dy: Array, x: Array, axis: int) -> Array: ...
+
+# loss; reduction: 0 none, 1 mean, 2 sum
+pointwise_losses: dict[str, int]
+
+def cross_entropy_forward(
+    logits: Array,
+    target: Array,
+    weight: Array | None,
+    ignore_index: int,
+    label_smoothing: float,
+    reduction: int,
+) -> tuple[Array, Array]: ...
+def cross_entropy_backward(
+    dy: Array,
+    logits: Array,
+    target: Array,
+    weight: Array | None,
+    ignore_index: int,
+    label_smoothing: float,
+    reduction: int,
+    saved: Array,
+) -> Array: ...
+def nll_loss_forward(
+    log_probs: Array, target: Array, weight: Array | None, ignore_index: int, reduction: int
+) -> tuple[Array, None]: ...
+def nll_loss_backward(
+    dy: Array,
+    log_probs: Array,
+    target: Array,
+    weight: Array | None,
+    ignore_index: int,
+    reduction: int,
+    saved: None = None,
+) -> Array: ...
+def pointwise_loss_forward(
+    op: int,
+    x: Array,
+    t: Array,
+    weight: Array | None,
+    pos_weight: Array | None,
+    p0: float,
+    p1: float,
+    reduction: int,
+) -> Array: ...
+def pointwise_loss_backward(
+    op: int,
+    dy: Array,
+    x: Array,
+    t: Array,
+    weight: Array | None,
+    pos_weight: Array | None,
+    p0: float,
+    p1: float,
+    reduction: int,
+    need: int = 1,
+) -> tuple[Array | None, Array | None]: ...
+def gaussian_kl_forward(mu: Array, logvar: Array, reduction: int) -> Array: ...
+def gaussian_kl_backward(
+    dy: Array, mu: Array, logvar: Array, reduction: int, need: int = 3
+) -> tuple[Array | None, Array | None]: ...
+def dice_loss_forward(p: Array, t: Array, smooth: float, reduction: int) -> Array: ...
+def dice_loss_backward(
+    dy: Array, p: Array, t: Array, smooth: float, reduction: int, need: int = 3
+) -> tuple[Array | None, Array | None]: ...
