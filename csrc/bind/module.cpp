@@ -12,6 +12,9 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_elementwise(m);
   hl::bind::register_binary(m);
   hl::bind::register_reduce(m);
+  hl::bind::register_layout(m);
+  hl::bind::register_optim(m);
+  hl::bind::register_random(m);
   hl::bind::register_order(m);
   hl::bind::register_softmax(m);
   hl::bind::register_loss(m);

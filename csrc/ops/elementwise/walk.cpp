@@ -20,7 +20,7 @@ void stream(const void* from, void* to, int64_t bytes) {
   constexpr int64_t L = kLanes<float>;
   const float* f = static_cast<const float*>(from);
   float* t = static_cast<float*>(to);
-  for (int64_t i = 0; i < bytes / 4; i += L) store_stream(t + i, load(f + i));
+  for (int64_t i = 0; i < bytes / 4; i += L) store_past_cache(t + i, load(f + i));
 }
 
 // Whether the result should go past the caches: it is too large for them, it is not read as well
