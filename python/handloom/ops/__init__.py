@@ -28,7 +28,6 @@ from handloom.ops.compose import (
     cosine_similarity,
     gan_discriminator_loss,
     gan_generator_loss,
-    hinge_loss,
     normalize,
 )
 from handloom.ops.creation import (
@@ -103,6 +102,7 @@ from handloom.ops.loss import (
     focal_loss,
     gaussian_kl,
     hinge_embedding_loss,
+    hinge_loss,
     huber_loss,
     kl_div,
     l1_loss,

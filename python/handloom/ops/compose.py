@@ -24,21 +24,6 @@ def cosine_similarity(a: TensorLike, b: TensorLike, dim: int = -1, eps: float = 
     return sum_(mul(div(a, na), div(b, nb)), dim)
 
 
-def hinge_loss(x: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
-    """max(0, 1 − target·x) of scores x and targets ±1: the support vector machine's."""
-    return _reduced(relu(sub(1.0, mul(x, target))), reduction, "hinge_loss")
-
-
-def _reduced(loss: Tensor, reduction: str, op: str) -> Tensor:
-    if reduction == "mean":
-        return mean(loss)
-    if reduction == "sum":
-        return sum_(loss)
-    if reduction == "none":
-        return loss
-    raise ValueError(f"{op}: reduction {reduction!r} is unknown, expected none, mean or sum")
-
-
 def _kind(kind: str, op: str) -> str:
     if kind not in GAN_KINDS:
         raise ValueError(f"{op}: kind {kind!r} is unknown, expected one of {', '.join(GAN_KINDS)}")

@@ -24,12 +24,11 @@ class Slice(View):
 
     def forward(ctx, x: Array, index: Any) -> Array:
         ctx.index, ctx.shape = index, x.shape
-        y = x[index]
-        return y if isinstance(y, np.ndarray) else x[(*_as_tuple(index), ...)]
+        return _view(x, index)
 
     def backward(ctx, dy: Array) -> Array:
         dx = np.zeros(ctx.shape, dy.dtype)
-        _C.assign(dx[(*_as_tuple(ctx.index), ...)], dy)
+        _C.assign(_view(dx, ctx.index), dy)
         return dx
 
 
@@ -63,6 +62,16 @@ class Gather(Function):
 
     def backward(ctx, dy: Array) -> Array:
         return _C.scatter_add(dense(dy), ctx.index, ctx.axis, ctx.shape)
+
+
+def _view(x: Array, index: Any) -> Array:
+    """x[index]; where that is a single number, a view without axes of it."""
+    y = x[index]
+    return y if isinstance(y, np.ndarray) else x[_with_ellipsis(index)]
+
+
+def _with_ellipsis(index: Any) -> tuple[Any, ...]:
+    return (*_as_tuple(index), ...)
 
 
 def _as_tuple(index: Any) -> tuple[Any, ...]:
