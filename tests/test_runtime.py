@@ -1,8 +1,10 @@
 """Threads, instruction sets, random state, profile, configuration, and what an import costs."""
 
+import re
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,6 +99,16 @@ def test_every_public_name_exists():
     assert set(hl.__all__) <= set(dir(hl))
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         hl.nonsense  # noqa: B018
+
+
+def test_kernels_are_called_from_few_places():
+    root = Path(hl.__file__).parent
+    allowed = ("kernels", "ops", "optim", "bench", "tensor.py", "_tape.py", "_runtime.py")
+    for path in root.rglob("*.py"):
+        inside = path.relative_to(root)
+        if inside.parts[0] not in allowed:
+            text = path.read_text()
+            assert not re.search(r"import _C\b|_C import", text), inside
 
 
 HEAVY = [

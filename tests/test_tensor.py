@@ -410,7 +410,22 @@ def test_bad_shapes_are_named(call, text):
 
 @pytest.mark.parametrize(
     "equation",
-    ["ij,jk->ik", "bij,bjk->bik", "ij->ji", "ii->i", "ii", "ij,ij->", "i,j->ij", "bhqd,bhkd->bhqk", "...ij,...jk->...ik", "ij,jk,kl->il", "abc->b", "ij,j", "bi,oi,bo->b", "i,i,i->i"],
+    [
+        "ij,jk->ik",
+        "bij,bjk->bik",
+        "ij->ji",
+        "ii->i",
+        "ii",
+        "ij,ij->",
+        "i,j->ij",
+        "bhqd,bhkd->bhqk",
+        "...ij,...jk->...ik",
+        "ij,jk,kl->il",
+        "abc->b",
+        "ij,j",
+        "bi,oi,bo->b",
+        "i,i,i->i",
+    ],
 )
 def test_einsum_agrees_with_numpy(equation):
     sizes = dict(zip("abchijklqdo", (2, 3, 2, 2, 3, 3, 4, 2, 3, 4, 2)))

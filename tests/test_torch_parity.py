@@ -32,7 +32,22 @@ def same(ours, theirs, inputs, **tolerance):
 
 @pytest.mark.parametrize(
     "name",
-    ["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "softsign", "hardtanh", "hardsigmoid", "hardswish", "relu6", "logsigmoid"],
+    [
+        "relu",
+        "leaky_relu",
+        "elu",
+        "selu",
+        "gelu",
+        "silu",
+        "mish",
+        "softplus",
+        "softsign",
+        "hardtanh",
+        "hardsigmoid",
+        "hardswish",
+        "relu6",
+        "logsigmoid",
+    ],
 )
 def test_activations(name):
     x = np.concatenate([numbers(50), [0.0, -0.0, 30.0, -30.0, 5.9, -2.9]])

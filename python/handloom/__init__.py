@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from handloom import tensor as _tensor_module  # isort: skip
 from handloom import kernels as kernels
 from handloom import ops as ops
-from handloom._C import version as __version__
 from handloom._runtime import (
+    __version__,
     available_isas,
     empty_cache,
     get_num_threads,
