@@ -121,7 +121,7 @@ HEAVY = [
     "urllib.request",
 ]
 HEAVY += ["hypothesis", "tempfile", "concurrent.futures", "handloom.nn", "handloom.optim"]
-HEAVY += ["handloom.data", "handloom.train", "handloom.io", "handloom.bench"]
+HEAVY += ["handloom.kernels", "handloom.data", "handloom.train", "handloom.io", "handloom.bench"]
 
 
 def test_import_reads_nothing_heavy():

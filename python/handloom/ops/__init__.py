@@ -29,6 +29,7 @@ from handloom.ops.compose import (
     gan_discriminator_loss,
     gan_generator_loss,
     normalize,
+    outer,
 )
 from handloom.ops.creation import (
     arange,
@@ -41,7 +42,7 @@ from handloom.ops.creation import (
     zeros,
     zeros_like,
 )
-from handloom.ops.dense import ACTIVATIONS, linear, matmul, outer
+from handloom.ops.dense import ACTIVATIONS, linear, matmul
 from handloom.ops.einsum import einsum
 from handloom.ops.elementwise import (
     clamp,

@@ -5,11 +5,17 @@ from __future__ import annotations
 from handloom.ops._common import TensorLike
 from handloom.ops.arithmetic import add, div, maximum, mul, sub
 from handloom.ops.elementwise import relu, softplus, square
+from handloom.ops.layout import unsqueeze
 from handloom.ops.reduce import mean, norm
 from handloom.ops.reduce import sum as sum_
 from handloom.tensor import Tensor
 
 GAN_KINDS = ("minimax", "non_saturating", "wasserstein", "least_squares", "hinge")
+
+
+def outer(a: TensorLike, b: TensorLike) -> Tensor:
+    """The matrix a[i]·b[j] of two vectors."""
+    return mul(unsqueeze(a, 1), unsqueeze(b, 0))
 
 
 def normalize(x: TensorLike, p: float = 2.0, dim: int = -1, eps: float = 1e-12) -> Tensor:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from handloom import _C
 from handloom._tape import Function
-from handloom.ops._common import TensorLike
-from handloom.tensor import Array, Tensor
+from handloom.ops._common import TensorLike, array_of
+from handloom.tensor import Array, Tensor, wrap
 
 _OP = _C.unary_ops
 _NAMES = {code: name for name, code in _OP.items()}
@@ -92,9 +92,6 @@ def clamp(x: TensorLike, min: float | None = None, max: float | None = None) -> 
 
 def heaviside(x: TensorLike, value: float = 0.0) -> Tensor:
     """1 where x > 0, `value` at 0, else 0: the perceptron's step. It has no gradient."""
-    from handloom.ops._common import array_of
-    from handloom.tensor import wrap
-
     return wrap(_forward(_OP["heaviside"], array_of(x), float(value), 0.0, None))
 
 

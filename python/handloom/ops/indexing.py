@@ -14,6 +14,7 @@ from handloom import _C
 from handloom._tape import Function, View
 from handloom.autograd import is_grad_enabled
 from handloom.ops._common import TensorLike, array_of, axis_of, dense, is_float
+from handloom.ops.layout import reshape, transpose
 from handloom.tensor import Array, Tensor, as_ndarray, wrap
 
 
@@ -121,8 +122,6 @@ def _gathered(x: Tensor, items: tuple[Any, ...]) -> Tensor:
         out: Tensor = TakeRows().run1(x, _rows(first, a.shape[0]))
         return out
     # Anything else: the positions of the chosen elements in the flat array, by NumPy's own rules.
-    from handloom.ops.layout import reshape
-
     positions = np.arange(a.size, dtype=np.int64).reshape(a.shape)[items]
     picked: Tensor = TakeRows().run1(reshape(x, (a.size, 1)), positions.reshape(-1))
     return reshape(picked, positions.shape)
@@ -186,8 +185,6 @@ def gather(x: TensorLike, dim: int, index: TensorLike) -> Tensor:
 
 def index_select(x: TensorLike, dim: int, index: TensorLike) -> Tensor:
     """Slices of x along dim, in the order of a vector of indices."""
-    from handloom.ops.layout import transpose
-
     a = array_of(x)
     axis = axis_of(dim, a.ndim, "index_select")
     rows = _rows(array_of(index), a.shape[axis])

@@ -12,6 +12,7 @@ import numpy as np
 from handloom import _C
 from handloom._tape import Function
 from handloom.ops._common import TensorLike, dense, reduction_of
+from handloom.ops.arithmetic import div
 from handloom.tensor import Array, Tensor
 
 _POINTWISE = _C.pointwise_losses
@@ -282,8 +283,6 @@ def kl_div(
     `reduction="batchmean"` divides the sum by the first size, which is the divergence itself.
     """
     if reduction == "batchmean":
-        from handloom.ops.arithmetic import div
-
         total = _pointwise("kl_div", x, target, "sum", float(log_target))
         return div(total, float(x.shape[0]))
     return _pointwise("kl_div", x, target, reduction, float(log_target))
