@@ -36,7 +36,7 @@ def get(name: str) -> Task:
     """
     found = name.lower().replace("-", "_")
     if found not in _NAMES:
-        raise ValueError(f"gallery: no task {name!r}, expected one of {', '.join(_NAMES)}")
+        raise ValueError(f"no task {name!r}, expected one of {', '.join(_NAMES)}")
     task: Task = import_module(f"{__name__}.{found}").TASK
     return task
 

@@ -9,19 +9,20 @@ from .. import data, manual_seed, nn, optim
 from ..train import History, fit, metrics, predict
 from .task import Context, Task
 
-# The best rates of a grid of 1, 0.3, 0.1 and so on down, but for Adadelta, which goes without.
+# Each with the rate, of 3, 1, 0.3 and so on down to 0.0003, that left the lowest training loss after
+# 20 epochs, mean of two seeds; the test rows had no say.
 _OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
-    "SGD": lambda p: optim.SGD(p, lr=0.3),
-    "Momentum": lambda p: optim.SGD(p, lr=0.03, momentum=0.9),
-    "Nesterov": lambda p: optim.SGD(p, lr=0.03, momentum=0.9, nesterov=True),
-    "Adagrad": lambda p: optim.Adagrad(p, lr=0.03),
-    "RMSprop": lambda p: optim.RMSprop(p, lr=0.003),
-    "Adadelta": lambda p: optim.Adadelta(p, lr=1.0),
-    "Adam": lambda p: optim.Adam(p, lr=0.003),
-    "AdamW": lambda p: optim.AdamW(p, lr=0.003, weight_decay=0.01),
-    "Adamax": lambda p: optim.Adamax(p, lr=0.01),
-    "NAdam": lambda p: optim.NAdam(p, lr=0.003),
-    "RAdam": lambda p: optim.RAdam(p, lr=0.003),
+    "SGD": lambda p: optim.SGD(p, lr=1.0),
+    "Momentum": lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
+    "Nesterov": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
+    "Adagrad": lambda p: optim.Adagrad(p, lr=0.3),
+    "RMSprop": lambda p: optim.RMSprop(p, lr=0.01),
+    "Adadelta": lambda p: optim.Adadelta(p, lr=3.0),
+    "Adam": lambda p: optim.Adam(p, lr=0.01),
+    "AdamW": lambda p: optim.AdamW(p, lr=0.01),
+    "Adamax": lambda p: optim.Adamax(p, lr=0.1),
+    "NAdam": lambda p: optim.NAdam(p, lr=0.03),
+    "RAdam": lambda p: optim.RAdam(p, lr=0.01),
     "Lion": lambda p: optim.Lion(p, lr=0.001),
 }
 
@@ -66,17 +67,16 @@ def _run(context: Context) -> None:
 
     context.draw(
         "optimizers-loss",
-        plots.curves,
+        plots.highlights,
         {name: h["loss"] for name, h in histories.items()},
-        "Training loss on digits, from the same weights",
+        "Training loss on digits, all from the same weights",
         "loss",
-        log=True,
     )
     context.draw(
         "optimizers-accuracy",
         plots.bars,
         accuracy,
-        "Test accuracy on digits after 20 epochs",
+        f"Test accuracy on digits after {len(histories['SGD'])} epochs",
         "test accuracy",
         target=0.95,
         low=0.90,

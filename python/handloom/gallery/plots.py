@@ -65,8 +65,6 @@ def learning(
     scores: Mapping[str, Sequence[float]] | None,
     title: str,
     score: str = "accuracy",
-    *,
-    log: bool = False,
 ) -> Figure:
     """Draws losses, and scores beside them, by epoch.
 
@@ -74,29 +72,44 @@ def learning(
         losses, scores: A line for each name, one number an epoch.
         title: Of the figure.
         score: What the scores are.
-        log: Whether the loss has a logarithmic axis.
     """
     with _figure(title, 1 if scores is None else 2) as (figure, axes):
         _lines(axes[0], losses, "loss")
-        if log:
-            axes[0].set_yscale("log")
-        else:
-            axes[0].set_ylim(bottom=0)
+        axes[0].set_ylim(bottom=0)
         if scores is not None:
             _lines(axes[1], scores, score)
     return figure
 
 
-def curves(
-    lines: Mapping[str, Sequence[float]], title: str, label: str, *, log: bool = False
-) -> Figure:
+def curves(lines: Mapping[str, Sequence[float]], title: str, label: str) -> Figure:
     """Draws one line for each name, by epoch."""
     with _figure(title) as (figure, axes):
         _lines(axes[0], lines, label)
-        if log:
-            axes[0].set_yscale("log")
-        else:
-            axes[0].set_ylim(bottom=0)
+        axes[0].set_ylim(bottom=0)
+    return figure
+
+
+def highlights(
+    lines: Mapping[str, Sequence[float]], title: str, label: str, *, columns: int = 4
+) -> Figure:
+    """Draws a small panel for each name: its line by epoch before all others in grey."""
+    rows = -(-len(lines) // columns)
+    with _figure(
+        title, columns, rows, width=2.1 * columns, height=0.6 + 1.6 * rows, share_y=True
+    ) as (figure, axes):
+        for axis, name in zip(axes, lines):
+            for values in lines.values():
+                axis.plot(range(1, len(values) + 1), values, color="#C9CED3", lw=0.8)
+            axis.plot(range(1, len(lines[name]) + 1), lines[name], color=_COLOURS[1])
+            axis.set_title(name)
+            axis.set_yscale("log")
+            axis.xaxis.get_major_locator().set_params(integer=True)
+        for axis in axes[len(lines) :]:
+            axis.set_axis_off()
+        for axis in axes[-columns:]:
+            axis.set_xlabel("epoch")
+        for axis in axes[::columns]:
+            axis.set_ylabel(label)
     return figure
 
 
@@ -104,20 +117,15 @@ def paths(
     panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
     title: str,
     label: str,
-    *,
-    log_x: Sequence[str] = (),
-    log_y: bool = True,
 ) -> Figure:
-    """Draws panels of lines `(x, y)`; a panel's name is its x axis, the lines share the y axis."""
+    """Draws panels of lines `(x, y)`, both axes logarithmic; a panel's name is its x axis."""
     with _figure(title, len(panels), share_y=True) as (figure, axes):
         for axis, (name, lines) in zip(axes, panels.items()):
             for (line, (x, y)), colour in zip(lines.items(), _colours(len(lines))):
                 axis.plot(x, y, color=colour, label=line)
             axis.set_xlabel(name)
-            if name in log_x:
-                axis.set_xscale("log")
-            if log_y:
-                axis.set_yscale("log")
+            axis.set_xscale("log")
+            axis.set_yscale("log")
         axes[0].set_ylabel(label)
         axes[-1].legend()
     return figure
@@ -129,20 +137,13 @@ def layers(norms: Mapping[str, Sequence[float]], title: str) -> Figure:
         for (name, values), colour in zip(norms.items(), _colours(len(norms))):
             # A norm of exactly 0 has underflown: below the axis, not on it.
             shown = np.where(np.asarray(values) > 0, values, np.nan)
-            axes[0].plot(np.arange(1, len(values) + 1), shown, "o-", ms=3.5, color=colour)
-            last = np.flatnonzero(np.isfinite(shown))[-1]
-            axes[0].annotate(
-                name,
-                (last + 1, shown[last]),
-                xytext=(7, 0),
-                textcoords="offset points",
-                va="center",
-                color=colour,
+            axes[0].plot(
+                np.arange(1, len(values) + 1), shown, "o-", ms=3.5, color=colour, label=name
             )
         axes[0].set_yscale("log")
         axes[0].set_xlabel("layer, from the input to the output")
         axes[0].set_ylabel("norm of the weight's gradient")
-        axes[0].margins(x=0.02)
+        axes[0].legend(loc="lower right")
     return figure
 
 
@@ -155,24 +156,35 @@ def bars(
     low: float = 0.0,
     high: float = 1.0,
 ) -> Figure:
-    """Draws a horizontal bar for each name, in the order given, and the target as a line."""
+    """Draws a horizontal bar for each name, in the order given, and the target as a line.
+
+    A scale that does not begin at 0 gets points instead, whose length does not mislead.
+    """
     with _figure(title, height=1.2 + 0.28 * len(values)) as (figure, axes):
         names = list(values)
         places = np.arange(len(names))[::-1]
         numbers = np.array([values[name] for name in names])
         missed = np.zeros(len(names), bool) if target is None else numbers < target
         colours = [_COLOURS[1] if miss else _COLOURS[0] for miss in missed]
-        axes[0].barh(places, np.maximum(numbers, low) - low, left=low, color=colours, height=0.66)
+        if low == 0:
+            axes[0].barh(places, numbers, color=colours, height=0.66)
+        else:
+            axes[0].scatter(np.maximum(numbers, low), places, s=46, color=colours, zorder=3)
         for place, number in zip(places, numbers):
-            axes[0].text(
-                max(number, low), place, f" {number:.3f}", va="center", color=_INK, fontsize=8.5
+            axes[0].annotate(
+                f"{number:.3f}",
+                (max(number, low), place),
+                xytext=(8, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8.5,
             )
         if target is not None:
             axes[0].axvline(target, color=_INK, lw=1, ls=(0, (4, 3)))
         axes[0].set_yticks(places, names)
         axes[0].set_xlim(low, high)
         axes[0].set_xlabel(label)
-        axes[0].grid(axis="y", visible=False)
+        axes[0].grid(axis="y", visible=low > 0)
         axes[0].tick_params(axis="y", length=0)
     return figure
 
@@ -180,9 +192,9 @@ def bars(
 def confusion(matrix: Array, names: Sequence[str], title: str) -> Figure:
     """Draws a confusion matrix: shade is the share of the true class, numbers are counts."""
     classes = len(names)
-    side = 2.2 + 0.36 * max(classes, 4)
+    side = 2.2 + 0.36 * max(classes, 5)
     right = np.trace(matrix) / max(matrix.sum(), 1)
-    with _figure(f"{title} · {right:.1%} right", height=side, width=side) as (figure, axes):
+    with _figure(title, height=side, width=side) as (figure, axes):
         axis = axes[0]
         shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
         # The root lifts rare mistakes out of the white.
@@ -206,7 +218,7 @@ def confusion(matrix: Array, names: Sequence[str], title: str) -> Figure:
             axis.tick_params(axis="y", labelrotation=90)
             for text in axis.get_yticklabels():
                 text.set_verticalalignment("center")
-        axis.set_xlabel("called")
+        axis.set_xlabel(f"called ({right:.1%} right)")
         axis.set_ylabel("true")
         axis.grid(visible=False)
         axis.spines[:].set_visible(False)
@@ -235,7 +247,7 @@ def mistakes(images: Array, true: Array, logits: Array, title: str, count: int =
     worst = worst[margin[worst] > 0]
     columns = 6
     rows = max(1, -(-len(worst) // columns))
-    with _figure(title, columns, rows, width=1.05 * columns, height=0.5 + 1.35 * rows) as (
+    with _figure(title, columns, rows, width=1.05 * columns, height=0.4 + 1.3 * rows) as (
         figure,
         axes,
     ):
@@ -302,13 +314,24 @@ def _figure(
         axes = figure.subplots(rows, columns, squeeze=False, sharey=share_y)
         figure.suptitle(title, x=0.02, ha="left", fontsize=11.5, weight="bold")
         yield figure, list(axes.flat)
-        figure.draw_without_rendering()
+        _fit(figure)
+
+
+def _fit(figure: Figure) -> None:
+    """Shrinks the title until it is inside the figure."""
+    figure.draw_without_rendering()
+    title = figure._suptitle  # type: ignore[attr-defined]  # no public way to the text
+    room = 0.96 * figure.bbox.width / title.get_window_extent().width
+    if room < 1:
+        title.set_fontsize(title.get_fontsize() * room)
 
 
 def _lines(axis: Axes, lines: Mapping[str, Sequence[float]], label: str) -> None:
     for (name, values), colour in zip(lines.items(), _colours(len(lines))):
         few = "o" if len(values) < 4 else None
-        axis.plot(range(1, len(values) + 1), values, color=colour, marker=few, label=name)
+        axis.plot(
+            range(1, len(values) + 1), values, color=colour, marker=few, clip_on=False, label=name
+        )
     axis.set_xlabel("epoch")
     axis.set_ylabel(label)
     axis.xaxis.get_major_locator().set_params(integer=True)

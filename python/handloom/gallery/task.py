@@ -75,7 +75,7 @@ class Result:
 
     Attributes:
         task: The task.
-        quick: Whether it was the short run, which promises only that the losses fall.
+        judged: Whether it was the whole task: a shorter one promises only that the losses fall.
         seeds: The seeds of the runs.
         checks: The promises, with the worst figure of all seeds; the first one is the headline.
         problems: Losses that did not fall or are not finite, in words.
@@ -85,7 +85,7 @@ class Result:
     """
 
     task: Task
-    quick: bool
+    judged: bool
     seeds: tuple[int, ...]
     checks: list[Check]
     problems: list[str]
@@ -95,8 +95,8 @@ class Result:
 
     @property
     def passed(self) -> bool | None:
-        """Whether every promise was kept; None for a quick run, which is too short to tell."""
-        return None if self.quick else not self.problems and all(c.passed for c in self.checks)
+        """Whether every promise was kept; None for a shorter run, which cannot tell."""
+        return not self.problems and all(c.passed for c in self.checks) if self.judged else None
 
     @property
     def failed(self) -> bool:
@@ -168,9 +168,7 @@ class Context:
         elif len(values) > 1 and not values[-1] < values[0]:
             self.problems.append(f"{name}: the loss went from {values[0]:.4g} to {values[-1]:.4g}")
 
-    def table(
-        self, title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]
-    ) -> None:
+    def table(self, title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
         """Records a comparison to be printed."""
         self.tables.append(Table(title, columns, rows))
 
@@ -244,7 +242,7 @@ def run_task(
         contexts.append(context)
     return Result(
         task,
-        quick,
+        not quick and epochs is None,
         tuple(seeds),
         [_worst(checks) for checks in zip(*(c.checks for c in contexts))],
         [problem for c in contexts for problem in c.problems],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -216,27 +217,34 @@ class _Trainer:
             for hook in self.hooks:
                 hook.on_epoch_begin(run)
             logs = self._epoch(loader, bar)
-            if self.average is not None:
-                self.average.swap()
-            if held_out is not None:
-                found = _evaluate(self.model, held_out, self.loss, self.measures, "fit: validation")
-                logs.update({f"val_{name}": value for name, value in found.items()})
-            logs["lr"] = float(self.optimizer.param_groups[0]["lr"])
-            logs["seconds"] = time.perf_counter() - begin
-            run.logs = logs
-            run.history.epochs.append(logs)
-            bar.epoch(logs)
-            for hook in self.hooks:
-                hook.on_epoch_end(run)
-            last = run.history.stopped is not None or run.epoch + 1 == run.epochs
-            if self.average is not None and not last:
-                self.average.swap()
-            if last:
+            with self._averaged():
+                self._end_epoch(logs, held_out, begin, bar)
+            if run.history.stopped is not None:
                 break
             if self.each_epoch is not None:
                 self.each_epoch(logs)
+        if self.average is not None:
+            self.average.copy_to()
         for hook in self.hooks:
             hook.on_train_end(run)
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.average is None else self.average.applied()
+
+    def _end_epoch(
+        self, logs: dict[str, float], held_out: Any, begin: float, bar: ProgressBar
+    ) -> None:
+        run = self.run
+        if held_out is not None:
+            found = _evaluate(self.model, held_out, self.loss, self.measures, "fit: validation")
+            logs.update({f"val_{name}": value for name, value in found.items()})
+        logs["lr"] = float(self.optimizer.param_groups[0]["lr"])
+        logs["seconds"] = time.perf_counter() - begin
+        run.logs = logs
+        run.history.epochs.append(logs)
+        bar.epoch(logs)
+        for hook in self.hooks:
+            hook.on_epoch_end(run)
 
     def _epoch(self, loader: Any, bar: ProgressBar) -> dict[str, float]:
         run, outputs, targets = self.run, [], []
@@ -355,9 +363,7 @@ def _metric(metric: Any, op: str) -> tuple[str, Metric]:
             raise ValueError(f"{op}: no metric {metric!r}, expected one of {', '.join(valid)}")
         return metric, getattr(known_metrics, metric)
     if not callable(metric):
-        raise TypeError(
-            f"{op}: a metric expects a name or a function, got {type(metric).__name__}"
-        )
+        raise TypeError(f"{op}: a metric expects a name or a function, got {type(metric).__name__}")
     return getattr(metric, "__name__", type(metric).__name__), metric
 
 
@@ -401,14 +407,17 @@ def _averager(ema: Any, model: Module) -> Any:
         raise ValueError(f"fit: ema expects a decay between 0 and 1, got {ema}")
     from ..optim import EMA
 
-    return EMA(model.parameters(), decay=ema)
+    return EMA(model, decay=ema)
 
 
-def _seed(seed: int | None) -> int | None:
-    if seed is not None:
-        from .. import manual_seed
+def _seed(seed: int | None) -> int:
+    """Returns the seed of the order of the rows, after seeding everything else with `seed`."""
+    from .. import manual_seed
+    from ..ops import randint
 
-        manual_seed(seed)
+    if seed is None:
+        return int(randint(0, 1 << 31).item())
+    manual_seed(seed)
     return seed
 
 

@@ -11,6 +11,7 @@ from .history import History
 # A bar that is drawn more often than this costs more than it tells.
 _SECONDS_BETWEEN_DRAWS = 0.1
 _BAR_CELLS = 24
+_Parts = list[tuple[str, str]]
 _NOT_SHOWN = ("lr", "seconds", "grad_norm")
 
 
@@ -102,15 +103,15 @@ class ProgressBar:
         head = f"epoch {min(self._epoch + 1, self._epochs)}/{self._epochs}"
         self._writer.draw(self._share(), self._line(head, now, left=True))
 
-    def _line(self, head: str, now: float, *, left: bool) -> list[str]:
-        """Returns the parts of the line, the most important first."""
+    def _line(self, head: str, now: float, *, left: bool) -> _Parts:
+        """Returns the parts of the line, each a name and a value, the most important first."""
         elapsed = max(now - self._begin, 1e-9)
-        parts = [f"{self._label} {head}".strip()]
-        parts += [f"{name} {value:.4g}" for name, value in self._figures.items()]
-        parts.append(f"{_thousands(self._samples / elapsed)} samples/s")
+        parts = [("", f"{self._label} {head}".strip())]
+        parts += [(name, f"{value:.4g}") for name, value in self._figures.items()]
+        parts.append(("", f"{_thousands(self._samples / elapsed)} samples/s"))
         share = self._share()
         if left and share:
-            parts.append(f"{_clock(elapsed / share - elapsed)} left")
+            parts.append(("", f"{_clock(elapsed / share - elapsed)} left"))
         return parts
 
 
@@ -120,14 +121,14 @@ class _Plain:
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
 
-    def draw(self, share: float | None, parts: list[str]) -> None:
+    def draw(self, share: float | None, parts: _Parts) -> None:
         from shutil import get_terminal_size
 
         bar = ""
         if share is not None:
             full = round(share * _BAR_CELLS)
             bar = f"[{'=' * full}{' ' * (_BAR_CELLS - full)}] "
-        line = bar + " | ".join(parts)
+        line = bar + " | ".join(" ".join(part).strip() for part in parts)
         # A line that wraps could not be written over.
         self._write("\r\x1b[2K" + line[: get_terminal_size().columns - 1])
 
@@ -152,7 +153,7 @@ class _Rich:
         )
         self._live.start()
 
-    def draw(self, share: float | None, parts: list[str]) -> None:
+    def draw(self, share: float | None, parts: _Parts) -> None:
         from rich.progress_bar import ProgressBar as Bar
         from rich.table import Table
         from rich.text import Text
@@ -162,11 +163,10 @@ class _Rich:
         if share is not None:
             cells.append(Bar(total=1.0, completed=share, width=_BAR_CELLS))
         text = Text(no_wrap=True, overflow="ellipsis")
-        for i, part in enumerate(parts):
+        for i, (name, value) in enumerate(parts):
             text.append(" · " if i else "", style="dim")
-            name, _, value = part.rpartition(" ")
-            text.append(f"{name} ", style="bold" if i == 0 else "dim")
-            text.append(value, style="bold" if i == 0 else "cyan")
+            text.append(f"{name} " if name else "", style="dim")
+            text.append(value, style="bold" if i == 0 else "cyan" if name else "dim")
         grid.add_row(*cells, text)
         self._live.update(grid, refresh=True)
 
