@@ -1,4 +1,4 @@
-"""The gallery's tasks learn, keep their promises, repeat themselves, and cannot pass by accident."""
+"""The gallery's tasks learn, keep their promises, repeat themselves, and fail where they should."""
 
 from __future__ import annotations
 

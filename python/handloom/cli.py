@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .gallery import Result
+    from .gallery import Result, Task
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -172,7 +172,7 @@ def _train(args: argparse.Namespace) -> int:
     return FAILED if result.failed else OK
 
 
-def _task(name: str) -> gallery.Task:
+def _task(name: str) -> Task:
     from . import gallery
 
     try:

@@ -6,6 +6,7 @@ a single one. The more rows, the truer the gradient and the fewer the steps for 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 from .. import data, manual_seed, nn, optim
@@ -53,7 +54,7 @@ def _run(context: Context) -> None:
             seed=context.seed,
         )
         accuracy[name] = metrics.accuracy(y_test, predict(model, x_test))
-        rising[name] = sum(b > a for a, b in zip(steps, steps[1:])) / max(1, len(steps) - 1)
+        rising[name] = sum(b > a for a, b in pairwise(steps)) / max(1, len(steps) - 1)
         context.losses(name, steps if kind.rows is None else histories[name]["loss"])
 
     for name in ("mini-batch of 32", "stochastic", "batch"):

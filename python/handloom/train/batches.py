@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from ..data import DataLoader, TensorDataset
 from .._arrays import as_array
+from ..data import DataLoader, TensorDataset
 
 Batch = tuple[tuple[Any, ...], Any]  # the model's inputs, the target
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +12,15 @@ import numpy as np
 
 from .._arrays import Array
 from ..autograd import no_grad
-from . import metrics as known_metrics
 from .batches import batches, groups, input_loader, inputs_and_target, length
 from .callbacks import Callback
 from .history import History
+from .measures import Loss, Metric, Metrics, measured, named_metrics, run_over
 from .progress import ProgressBar
 
 if TYPE_CHECKING:
     from ..nn import Module
     from ..optim import Optimizer
-
-Loss = Callable[[Any, Any], Any]  # (prediction, target) → scalar tensor
-Metric = Callable[[Array, Array], float]  # (target, prediction) → number
-Metrics = Mapping[str, Metric] | Sequence[str | Metric] | str | Metric | None
 
 
 class Run:
@@ -100,11 +96,11 @@ def fit(
         raise ValueError(f"{op}: clip_norm expects more than 0, got {clip_norm}")
     if not callable(loss):
         raise TypeError(f"{op}: loss expects a function, got {type(loss).__name__}")
-    measures = _measures(metrics, op)
+    named = named_metrics(metrics, op)
     hooks = _checked_callbacks(callbacks)
     loader = batches(data, batch_size, op, shuffle=True, seed=_seed(seed))
     held_out = _held_out(validation, batch_size, op)
-    trainer = _Trainer(model, loss, optimizer, measures, hooks, scheduler, clip_norm, accumulate)
+    trainer = _Trainer(model, loss, optimizer, named, hooks, scheduler, clip_norm, accumulate)
     trainer.average = _averager(ema, model)
     trainer.run = Run(model, optimizer, epochs)
     bar = progress if isinstance(progress, ProgressBar) else ProgressBar(progress)
@@ -141,11 +137,11 @@ def evaluate(
         ValueError: Neither loss nor metric is given, an unknown metric, or no batch.
     """
     op = "evaluate"
-    measures = _measures(metrics, op)
-    if loss is None and not measures:
+    named = named_metrics(metrics, op)
+    if loss is None and not named:
         raise ValueError(f"{op}: expected a loss, metrics or both")
     loader = batches(data, batch_size, op, shuffle=False, seed=0)
-    return _evaluate(model, loader, loss, measures, op)
+    return run_over(model, loader, loss, named, op)
 
 
 def predict(model: Module, x: Any, batch_size: int = 256) -> Array:
@@ -194,14 +190,14 @@ class _Trainer:
         model: Module,
         loss: Loss,
         optimizer: Optimizer,
-        measures: dict[str, Metric],
+        metrics: dict[str, Metric],
         hooks: list[Callback],
         scheduler: Any,
         clip_norm: float | None,
         accumulate: int,
     ) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.measures, self.hooks = measures, hooks
+        self.metrics, self.hooks = metrics, hooks
         self.clip_norm, self.accumulate = clip_norm, accumulate
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.average: Any = None
@@ -212,7 +208,8 @@ class _Trainer:
         self.optimizer.zero_grad()
         for hook in self.hooks:
             hook.on_train_begin(run)
-        for run.epoch in range(run.epochs):
+        for epoch in range(run.epochs):
+            run.epoch = epoch
             begin = time.perf_counter()
             for hook in self.hooks:
                 hook.on_epoch_begin(run)
@@ -236,7 +233,7 @@ class _Trainer:
     ) -> None:
         run = self.run
         if held_out is not None:
-            found = _evaluate(self.model, held_out, self.loss, self.measures, "fit: validation")
+            found = run_over(self.model, held_out, self.loss, self.metrics, "fit: validation")
             logs.update({f"val_{name}": value for name, value in found.items()})
         logs["lr"] = float(self.optimizer.param_groups[0]["lr"])
         logs["seconds"] = time.perf_counter() - begin
@@ -265,7 +262,7 @@ class _Trainer:
                 value = self.loss(output, target)
                 (value if size == rows else value * (size / rows)).backward()
                 group_loss += float(value.item()) * size
-                if self.measures:
+                if self.metrics:
                     outputs.append(output.detach().numpy())
                     targets.append(np.asarray(target))
             norm = self._step()
@@ -281,7 +278,7 @@ class _Trainer:
         if samples == 0:
             raise ValueError("fit: data has no batch in this epoch (an iterator gives only one)")
         logs = {"loss": total / samples}
-        logs.update(_measure(self.measures, targets, outputs))
+        logs.update(measured(self.metrics, targets, outputs))
         if norms:
             logs["grad_norm"] = sum(norms) / len(norms)
         return logs
@@ -300,71 +297,6 @@ class _Trainer:
             self.each_step()
         self.run.step += 1
         return norm
-
-
-def _evaluate(
-    model: Module, loader: Any, loss: Loss | None, measures: dict[str, Metric], op: str
-) -> dict[str, float]:
-    outputs, targets = [], []
-    samples, total = 0, 0.0
-    was_training = model.training
-    model.eval()
-    try:
-        with no_grad():
-            for batch in loader:
-                inputs, target = inputs_and_target(batch, op)
-                output = model(*inputs)
-                if loss is not None:
-                    total += float(loss(output, target).item()) * len(target)
-                samples += len(target)
-                if measures:
-                    outputs.append(output.detach().numpy())
-                    targets.append(np.asarray(target))
-    finally:
-        model.train(was_training)
-    if samples == 0:
-        raise ValueError(f"{op}: data has no batch")
-    found = {} if loss is None else {"loss": total / samples}
-    return {**found, **_measure(measures, targets, outputs)}
-
-
-def _measure(
-    measures: dict[str, Metric], targets: list[Array], outputs: list[Array]
-) -> dict[str, float]:
-    if not measures:
-        return {}
-    true, predicted = np.concatenate(targets), np.concatenate(outputs)
-    return {name: float(measure(true, predicted)) for name, measure in measures.items()}
-
-
-def _measures(metrics: Metrics, op: str) -> dict[str, Metric]:
-    if metrics is None:
-        return {}
-    if isinstance(metrics, Mapping):
-        named = dict(metrics)
-    else:
-        single = isinstance(metrics, str) or callable(metrics)
-        found = [_metric(m, op) for m in ([metrics] if single else metrics)]  # type: ignore[union-attr]
-        named = dict(found)
-        if len(named) != len(found):
-            raise ValueError(f"{op}: two metrics have the same name; give them names in a dict")
-    for name, measure in named.items():
-        if not callable(measure):
-            raise TypeError(
-                f"{op}: metric {name!r} expects a function, got {type(measure).__name__}"
-            )
-    return named
-
-
-def _metric(metric: Any, op: str) -> tuple[str, Metric]:
-    if isinstance(metric, str):
-        valid = [name for name in known_metrics.__all__ if name.islower()]
-        if metric not in valid:
-            raise ValueError(f"{op}: no metric {metric!r}, expected one of {', '.join(valid)}")
-        return metric, getattr(known_metrics, metric)
-    if not callable(metric):
-        raise TypeError(f"{op}: a metric expects a name or a function, got {type(metric).__name__}")
-    return getattr(metric, "__name__", type(metric).__name__), metric
 
 
 def _checked_callbacks(callbacks: Iterable[Callback]) -> list[Callback]:
