@@ -9,4 +9,10 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_bench(m);
   hl::bind::register_linear(m);
   hl::bind::register_matmul(m);
+  hl::bind::register_elementwise(m);
+  hl::bind::register_binary(m);
+  hl::bind::register_reduce(m);
+  hl::bind::register_layout(m);
+  hl::bind::register_optim(m);
+  hl::bind::register_random(m);
 }

@@ -6,8 +6,14 @@
 namespace hl::bind {
 
 void register_bench(pybind11::module_& m);
+void register_binary(pybind11::module_& m);
+void register_elementwise(pybind11::module_& m);
 void register_runtime(pybind11::module_& m);
 void register_linear(pybind11::module_& m);
 void register_matmul(pybind11::module_& m);
+void register_reduce(pybind11::module_& m);
+void register_layout(pybind11::module_& m);
+void register_optim(pybind11::module_& m);
+void register_random(pybind11::module_& m);
 
 }  // namespace hl::bind

@@ -63,9 +63,9 @@ HL_INLINE Vec<double> rint(Vec<double> v) {
   return (Vec<double>)_mm256_round_pd((__m256d)v, _MM_FROUND_TO_NEAREST_INT);
 }
 
-// Past the caches: saves reading the line that is about to be overwritten. p is a whole vector's multiple.
-HL_INLINE void store_stream(float* p, Vec<float> v) { _mm256_stream_ps(p, (__m256)v); }
-HL_INLINE void store_stream(double* p, Vec<double> v) { _mm256_stream_pd(p, (__m256d)v); }
+HL_INLINE Vec<uint64_t> mul_low(Vec<uint64_t> a, Vec<uint64_t> b) {
+  return (Vec<uint64_t>)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+}
 
 HL_INLINE bool any(Vec<int32_t> mask) { return !_mm256_testz_si256((__m256i)mask, (__m256i)mask); }
 HL_INLINE bool any(Vec<int64_t> mask) { return !_mm256_testz_si256((__m256i)mask, (__m256i)mask); }

@@ -67,9 +67,8 @@ HL_INLINE V rint(V v) {
   return (v < T(kBig)) & (v > T(-kBig)) ? r : v;
 }
 
-template <class T>
-HL_INLINE void store_stream(T* p, Vec<T> v) {
-  *reinterpret_cast<UnalignedVec<T>*>(p) = v;
+HL_INLINE Vec<uint64_t> mul_low(Vec<uint64_t> a, Vec<uint64_t> b) {
+  return (a & 0xffffffffu) * (b & 0xffffffffu);
 }
 
 HL_INLINE bool any(Vec<int32_t> m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }

@@ -5,7 +5,7 @@
 // y may be x itself, dx may be dy or saved.
 #pragma once
 
-#include "ops/elementwise.h"
+#include "ops/elementwise/elementwise.h"
 
 namespace hl::cpu::HL_ISA {
 

@@ -7,7 +7,7 @@
 #pragma once
 
 #include "cpu/parallel.h"
-#include "ops/elementwise.h"
+#include "ops/elementwise/elementwise.h"
 
 namespace hl::cpu::HL_ISA {
 
@@ -15,7 +15,8 @@ namespace hl::cpu::HL_ISA {
 using TileBody = void (*)(const void* op, void* const* operands, int64_t n);
 
 struct Walk {
-  int operands;  // inputs first, the output last: row k of the shape's strides is operand k
+  int operands;  // inputs first, then the output: row k of the shape's strides is operand k
+  bool output;   // whether there is one
   void* base[kElementOperands];
   int item[kElementOperands];  // bytes of one element: 1, 4 or 8
   TileBody body;
@@ -24,13 +25,23 @@ struct Walk {
 
 void walk(Ctx& ctx, const ElementShape& s, const Walk& w);
 
-// Everything in one run: nothing to take apart.
+// Operands all of type T, the last one the output, through body(op, pointers..., n).
+template <class T, class Op, class... P>
+HL_INLINE Walk walk_of(const Op& op, TileBody body, P*... pointers) {
+  Walk w = {int(sizeof...(P)), true, {const_cast<T*>(pointers)...}, {}, body, &op};
+  for (int& item : w.item) item = int(sizeof(T));
+  return w;
+}
+
+Plan walk_plan(const ElementShape& s, int operands, int64_t item);
+
+// A short run of everything: nothing to take apart.
 HL_INLINE bool one_run(const ElementShape& s, int operands) {
-  if (s.dims > 1) return false;
+  if (s.dims != 1 || s.size[0] > 4096) return false;
   for (int k = 0; k < operands; ++k) {
-    if (s.dims == 1 && s.stride[k][0] != 1) return false;
+    if (s.stride[k][0] != 1) return false;
   }
-  return s.dims == 0 || s.size[0] <= 4096;
+  return true;
 }
 
 }  // namespace hl::cpu::HL_ISA

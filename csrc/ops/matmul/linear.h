@@ -11,7 +11,7 @@
 #pragma once
 
 #include "context.h"
-#include "ops/elementwise.h"
+#include "ops/elementwise/elementwise.h"
 
 namespace hl {
 

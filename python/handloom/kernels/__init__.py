@@ -1,6 +1,80 @@
 """The kernels: functions from NumPy arrays to NumPy arrays."""
 
-from .dense import matmul
+from .dense import linear, linear_backward, matmul
 from .explain import Explanation, explain
+from .layout import (
+    assign,
+    concat,
+    copy,
+    fill,
+    flip,
+    gather,
+    gather_backward,
+    one_hot,
+    pad,
+    pad_backward,
+    stack,
+    take,
+    take_backward,
+    tril,
+    triu,
+)
+from .optim import (
+    ParamList,
+    hyper_slots,
+    multi_clamp,
+    multi_lerp,
+    multi_norm,
+    multi_scale,
+    optim_hyper,
+    optim_state,
+    optim_step,
+)
+from .random import (
+    bernoulli,
+    dropout,
+    dropout_backward,
+    integers,
+    normal,
+    permutation,
+    uniform,
+)
 
-__all__ = ["Explanation", "explain", "matmul"]
+__all__ = [
+    "Explanation",
+    "ParamList",
+    "assign",
+    "bernoulli",
+    "concat",
+    "copy",
+    "dropout",
+    "dropout_backward",
+    "explain",
+    "fill",
+    "flip",
+    "gather",
+    "gather_backward",
+    "hyper_slots",
+    "integers",
+    "linear",
+    "linear_backward",
+    "matmul",
+    "multi_clamp",
+    "multi_lerp",
+    "multi_norm",
+    "multi_scale",
+    "normal",
+    "one_hot",
+    "optim_hyper",
+    "optim_state",
+    "optim_step",
+    "pad",
+    "pad_backward",
+    "permutation",
+    "stack",
+    "take",
+    "take_backward",
+    "tril",
+    "triu",
+    "uniform",
+]

@@ -85,15 +85,45 @@ enum class CompareOp : int { kEq, kGe, kGt, kLe, kLt, kNe, kCount };
 // order of the kernel's pointers.
 struct ElementShape {
   int op;
+  int type;  // ElementType, for kernels that serve several
   int dims;
   int64_t size[kElementDims];
   int64_t stride[kElementOperands][kElementDims];
   double p0, p1;
 };
 
+enum class ElementType : int { kFloat32, kFloat64, kInt32, kInt64, kBool };
+
 template <class T>
 using unary_forward_t = void(Ctx&, const ElementShape&, const T* x, T* y);
+// saved is what bind/elementwise.h says for the op: x, y, or anything of the shape
 template <class T>
 using unary_backward_t = void(Ctx&, const ElementShape&, const T* dy, const T* saved, T* dx);
+
+template <class T>
+using binary_forward_t = void(Ctx&, const ElementShape&, const T* a, const T* b, T* y);
+// The gradient of operand p0 (0 or 1), summed over the axes where its stride is 0. Only pow with p0
+// = 1 reads y.
+template <class T>
+using binary_backward_t = void(Ctx&, const ElementShape&, const T* dy, const T* a, const T* b,
+                               const T* y, T* grad);
+
+template <class T>
+using compare_t = void(Ctx&, const ElementShape&, const void* a, const void* b, uint8_t* y);
+template <class T>
+using where_t = void(Ctx&, const ElementShape&, const uint8_t* mask, const void* a, const void* b,
+                     void* y);
+
+// dy where the mask is set (p0 = 0) or is not (1), summed over the axes where the gradient's stride
+// is 0
+template <class T>
+using where_backward_t = void(Ctx&, const ElementShape&, const uint8_t* mask, const T* dy, T* grad);
+
+// y += p0 x, in place
+template <class T>
+using axpy_t = void(Ctx&, const ElementShape&, const T* x, T* y);
+// *y = 1 if no element is infinite or NaN, else 0
+template <class T>
+using all_finite_t = void(Ctx&, const ElementShape&, const T* x, int* y);
 
 }  // namespace hl
