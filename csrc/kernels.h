@@ -7,13 +7,16 @@
 #include "ops/layout/index.h"
 #include "ops/layout/make.h"
 #include "ops/layout/pad.h"
+#include "ops/loss/loss.h"
 #include "ops/matmul/linear.h"
 #include "ops/matmul/matmul.h"
 #include "ops/optim/multi.h"
 #include "ops/optim/optim.h"
 #include "ops/peak.h"
 #include "ops/random.h"
+#include "ops/reduce/order.h"
 #include "ops/reduce/reduce.h"
+#include "ops/softmax.h"
 
 namespace hl {
 

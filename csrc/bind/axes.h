@@ -10,21 +10,23 @@ constexpr int kMaxDims = 64;  // NumPy's own limit
 // Normalises one axis; ValueError naming the array's shape.
 inline int axis_of(const char* op, const char* name, int64_t axis, const int64_t* shape, int ndim) {
   if (axis < -ndim || axis >= ndim) {
-    value_error(op, std::string(name) + " has shape " + shape_text(shape, ndim) + ", so there is no axis " +
-                        std::to_string(axis));
+    value_error(op, std::string(name) + " has shape " + shape_text(shape, ndim) +
+                        ", so there is no axis " + std::to_string(axis));
   }
   return int(axis < 0 ? axis + ndim : axis);
 }
 
 // None (all axes), an int or a sequence of ints, as a bit mask.
-inline uint64_t axes_of(const char* op, const char* name, py::handle axes, const int64_t* shape, int ndim) {
+inline uint64_t axes_of(const char* op, const char* name, py::handle axes, const int64_t* shape,
+                        int ndim) {
   const uint64_t all = ndim == 64 ? ~uint64_t(0) : (uint64_t(1) << ndim) - 1;
   if (axes.is_none()) return all;
   auto one = [&](py::handle h) {
     const Py_ssize_t axis = PyNumber_AsSsize_t(h.ptr(), PyExc_OverflowError);
     if (axis == -1 && PyErr_Occurred()) {
       PyErr_Clear();
-      type_error(op, "axis is " + std::string(py::str(py::repr(axes))) + ", expected None, an int or a tuple of ints");
+      type_error(op, "axis is " + std::string(py::str(py::repr(axes))) +
+                         ", expected None, an int or a tuple of ints");
     }
     return uint64_t(1) << axis_of(op, name, axis, shape, ndim);
   };

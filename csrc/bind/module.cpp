@@ -15,4 +15,8 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_layout(m);
   hl::bind::register_optim(m);
   hl::bind::register_random(m);
+  hl::bind::register_order(m);
+  hl::bind::register_softmax(m);
+  hl::bind::register_loss(m);
+  hl::bind::register_pointwise_loss(m);
 }

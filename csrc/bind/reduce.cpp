@@ -5,8 +5,9 @@
 namespace hl::bind {
 namespace {
 
-constexpr const char* kNames[] = {"sum",  "mean", "prod", "max", "min", "norm",      "norm",   "norm",
-                                  "norm", "norm", "var",  "std", "logsumexp", "argmax", "argmin"};
+constexpr const char* kNames[] = {"sum",  "mean", "prod",      "max",    "min",
+                                  "norm", "norm", "norm",      "norm",   "norm",
+                                  "var",  "std",  "logsumexp", "argmax", "argmin"};
 
 // The op of a code from Python: "norm" is one code there, its order is p0.
 ReduceOp op_of(int code, double p0) {
@@ -18,7 +19,8 @@ ReduceOp op_of(int code, double p0) {
   if (p0 == 1) return ReduceOp::kNorm1;
   if (p0 == 0) return ReduceOp::kNorm0;
   if (std::isinf(p0)) return p0 > 0 ? ReduceOp::kNormInf : ReduceOp::kNormNegInf;
-  value_error("norm", "ord is " + std::string(py::str(py::float_(p0))) + ", expected 0, 1, 2, inf or -inf");
+  value_error("norm",
+              "ord is " + std::string(py::str(py::float_(p0))) + ", expected 0, 1, 2, inf or -inf");
 }
 
 bool needs_elements(ReduceOp op) {
@@ -28,8 +30,10 @@ bool needs_elements(ReduceOp op) {
     case ReduceOp::kNormInf:
     case ReduceOp::kNormNegInf:
     case ReduceOp::kArgMax:
-    case ReduceOp::kArgMin: return true;
-    default: return false;
+    case ReduceOp::kArgMin:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -85,7 +89,8 @@ struct Reduction {
     folded.merge(), folded.settle(name, kReduceDims);
     s.kept_dims = kept.count, s.reduced_dims = folded.count;
     for (int i = 0; i < kept.count; ++i) {
-      s.kept[i] = kept.size[i], s.kept_stride[i] = kept.stride[0][i], s.y_stride[i] = kept.stride[1][i];
+      s.kept[i] = kept.size[i], s.kept_stride[i] = kept.stride[0][i],
+      s.y_stride[i] = kept.stride[1][i];
     }
     for (int i = 0; i < folded.count; ++i) {
       s.reduced[i] = folded.size[i], s.reduced_stride[i] = folded.stride[0][i];
@@ -131,7 +136,8 @@ py::object reduce_forward(int code, py::handle x_in, py::handle axes, bool keepd
   if (s.outputs == 0) return y;
   with_float(x, [&](auto zero) {
     using T = decltype(zero);
-    invoke(kernels_for<T>().reduce_forward, s, x.as<const T>() + origin[0], data_of<T>(y) + origin[1]);
+    invoke(kernels_for<T>().reduce_forward, s, x.as<const T>() + origin[0],
+           data_of<T>(y) + origin[1]);
   });
   return y;
 }
@@ -187,8 +193,8 @@ void result_strides(const Reduction& r, const Array& a, int64_t* to) {
   }
 }
 
-py::object reduce_backward(int code, py::handle dy_in, py::handle x_in, py::handle y_in, py::handle axes,
-                           double p0) {
+py::object reduce_backward(int code, py::handle dy_in, py::handle x_in, py::handle y_in,
+                           py::handle axes, double p0) {
   ReduceBackwardShape s;
   s.forward.op = op_of(code, p0);
   s.forward.correction = p0;
@@ -197,7 +203,8 @@ py::object reduce_backward(int code, py::handle dy_in, py::handle x_in, py::hand
   r.name = kNames[int(op)];
   const Array dy(r.name, "dy", dy_in);
   dy.require_float();
-  const bool shape_only = (op == ReduceOp::kSum || op == ReduceOp::kMean) && PyTuple_Check(x_in.ptr());
+  const bool shape_only =
+      (op == ReduceOp::kSum || op == ReduceOp::kMean) && PyTuple_Check(x_in.ptr());
   const void* x_data = nullptr;
   if (shape_only) {
     const auto shape = x_in.cast<Dims>();
@@ -224,7 +231,8 @@ py::object reduce_backward(int code, py::handle dy_in, py::handle x_in, py::hand
     case ReduceOp::kProd:
     case ReduceOp::kVar:
     case ReduceOp::kNorm0:
-    case ReduceOp::kNorm1: break;
+    case ReduceOp::kNorm1:
+      break;
     default: {
       const Array y(r.name, "y", y_in);
       y.require_float().require_like(dy);
@@ -249,7 +257,8 @@ py::object reduce_backward(int code, py::handle dy_in, py::handle x_in, py::hand
   spread.merge(), spread.settle(r.name, kReduceDims);
   s.dims = spread.count;
   for (int i = 0; i < s.dims; ++i) {
-    s.size[i] = spread.size[i], s.x_stride[i] = spread.stride[0][i], s.dy_stride[i] = spread.stride[1][i];
+    s.size[i] = spread.size[i], s.x_stride[i] = spread.stride[0][i],
+    s.dy_stride[i] = spread.stride[1][i];
     s.y_stride[i] = spread.stride[2][i], s.stat_stride[i] = spread.stride[3][i];
   }
   with_float(dy, [&](auto zero) {
@@ -273,8 +282,8 @@ py::object sum_to(py::handle x_in, const Dims& shape) {
     if (i < lead || (to == 1 && x.shape[i] != 1)) mask |= uint64_t(1) << i, same = false;
   }
   if (!fits) {
-    value_error("sum_to", "x has shape " + shape_text(x.shape, x.ndim) + ", which is no broadcast of " +
-                              shape_text(shape));
+    value_error("sum_to", "x has shape " + shape_text(x.shape, x.ndim) +
+                              ", which is no broadcast of " + shape_text(shape));
   }
   if (same) return py::reinterpret_borrow<py::object>(x_in);
   ReduceShape s;
@@ -290,7 +299,8 @@ py::object sum_to(py::handle x_in, const Dims& shape) {
   if (s.outputs == 0) return y;
   with_float(x, [&](auto zero) {
     using T = decltype(zero);
-    invoke(kernels_for<T>().reduce_forward, s, x.as<const T>() + origin[0], data_of<T>(y) + origin[1]);
+    invoke(kernels_for<T>().reduce_forward, s, x.as<const T>() + origin[0],
+           data_of<T>(y) + origin[1]);
   });
   return y;
 }
@@ -299,8 +309,9 @@ py::object sum_to(py::handle x_in, const Dims& shape) {
 
 void register_reduce(py::module_& m) {
   py::dict ops, args;
-  for (ReduceOp op : {ReduceOp::kSum, ReduceOp::kMean, ReduceOp::kProd, ReduceOp::kMax, ReduceOp::kMin,
-                      ReduceOp::kNorm2, ReduceOp::kVar, ReduceOp::kStd, ReduceOp::kLogSumExp}) {
+  for (ReduceOp op :
+       {ReduceOp::kSum, ReduceOp::kMean, ReduceOp::kProd, ReduceOp::kMax, ReduceOp::kMin,
+        ReduceOp::kNorm2, ReduceOp::kVar, ReduceOp::kStd, ReduceOp::kLogSumExp}) {
     ops[kNames[int(op)]] = int(op);
   }
   for (ReduceOp op : {ReduceOp::kArgMax, ReduceOp::kArgMin}) args[kNames[int(op)]] = int(op);
@@ -308,8 +319,8 @@ void register_reduce(py::module_& m) {
   m.attr("arg_ops") = args;
   m.def("reduce_forward", &reduce_forward, py::arg("op"), py::arg("x"), py::arg("axes"),
         py::arg("keepdims"), py::arg("p0"));
-  m.def("reduce_backward", &reduce_backward, py::arg("op"), py::arg("dy"), py::arg("x"), py::arg("y"),
-        py::arg("axes"), py::arg("p0"));
+  m.def("reduce_backward", &reduce_backward, py::arg("op"), py::arg("dy"), py::arg("x"),
+        py::arg("y"), py::arg("axes"), py::arg("p0"));
   m.def("argreduce", &argreduce, py::arg("op"), py::arg("x"), py::arg("axis"), py::arg("keepdims"));
   m.def("sum_to", &sum_to, py::arg("x"), py::arg("shape"));
 }

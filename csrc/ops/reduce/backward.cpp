@@ -7,14 +7,21 @@ namespace {
 // The statistic that an op's backward needs first, a reduction of its own; kSum stands for none.
 ReduceOp statistic_of(ReduceOp op) {
   switch (op) {
-    case ReduceOp::kMax: return ReduceOp::kTiesMax;
-    case ReduceOp::kMin: return ReduceOp::kTiesMin;
-    case ReduceOp::kNormInf: return ReduceOp::kTiesNormInf;
-    case ReduceOp::kNormNegInf: return ReduceOp::kTiesNormNegInf;
-    case ReduceOp::kProd: return ReduceOp::kProdNonZero;
+    case ReduceOp::kMax:
+      return ReduceOp::kTiesMax;
+    case ReduceOp::kMin:
+      return ReduceOp::kTiesMin;
+    case ReduceOp::kNormInf:
+      return ReduceOp::kTiesNormInf;
+    case ReduceOp::kNormNegInf:
+      return ReduceOp::kTiesNormNegInf;
+    case ReduceOp::kProd:
+      return ReduceOp::kProdNonZero;
     case ReduceOp::kVar:
-    case ReduceOp::kStd: return ReduceOp::kMean;
-    default: return ReduceOp::kSum;
+    case ReduceOp::kStd:
+      return ReduceOp::kMean;
+    default:
+      return ReduceOp::kSum;
   }
 }
 
@@ -51,12 +58,16 @@ HL_INLINE void with_rule(ReduceOp op, T scale, F f) {
   using V = Vec<T>;
   const V c = set1(scale);
   auto scaled = [c](const At<T>& e) __attribute__((always_inline)) { return e.dy * c; };
-  auto ties = [](const At<T>& e) __attribute__((always_inline)) { return share(e.dy, e.a) * one_where<V>(e.x == e.y); };
+  auto ties = [](const At<T>& e) __attribute__((always_inline)) {
+    return share(e.dy, e.a) * one_where<V>(e.x == e.y);
+  };
   auto signed_ties = [](const At<T>& e) __attribute__((always_inline)) {
     return share(e.dy, e.a) * sign(e.x) * one_where<V>(abs(e.x) == e.y);
   };
   auto norm_1 = [](const At<T>& e) __attribute__((always_inline)) { return e.dy * sign(e.x); };
-  auto norm_2 = [](const At<T>& e) __attribute__((always_inline)) { return select(e.y == V{}, V{}, e.dy * (e.x / e.y)); };
+  auto norm_2 = [](const At<T>& e) __attribute__((always_inline)) {
+    return select(e.y == V{}, V{}, e.dy * (e.x / e.y));
+  };
   auto var = [c](const At<T>& e) __attribute__((always_inline)) { return e.dy * c * (e.x - e.a); };
   auto deviation = [c](const At<T>& e) __attribute__((always_inline)) {
     return select(e.y == V{}, V{}, e.dy * c * (e.x - e.a) / e.y);
@@ -66,30 +77,45 @@ HL_INLINE void with_rule(ReduceOp op, T scale, F f) {
     const V one_zero = select(e.x == V{}, e.dy * e.a, V{});
     return select(e.b == V{}, e.dy * (e.a / e.x), select(e.b == set1(T(1)), one_zero, V{}));
   };
-  auto lse = [](const At<T>& e) __attribute__((always_inline)) { return e.dy * exp(e.x - finite_or_zero(e.y)); };
+  auto lse = [](const At<T>& e)
+                 __attribute__((always_inline)) { return e.dy * exp(e.x - finite_or_zero(e.y)); };
   switch (op) {
     case ReduceOp::kMax:
-    case ReduceOp::kMin: return f(ties);
+    case ReduceOp::kMin:
+      return f(ties);
     case ReduceOp::kNormInf:
-    case ReduceOp::kNormNegInf: return f(signed_ties);
-    case ReduceOp::kNorm1: return f(norm_1);
-    case ReduceOp::kNorm2: return f(norm_2);
-    case ReduceOp::kVar: return f(var);
-    case ReduceOp::kStd: return f(deviation);
-    case ReduceOp::kProd: return f(prod);
-    case ReduceOp::kLogSumExp: return f(lse);
-    default: return f(scaled);
+    case ReduceOp::kNormNegInf:
+      return f(signed_ties);
+    case ReduceOp::kNorm1:
+      return f(norm_1);
+    case ReduceOp::kNorm2:
+      return f(norm_2);
+    case ReduceOp::kVar:
+      return f(var);
+    case ReduceOp::kStd:
+      return f(deviation);
+    case ReduceOp::kProd:
+      return f(prod);
+    case ReduceOp::kLogSumExp:
+      return f(lse);
+    default:
+      return f(scaled);
   }
 }
 
 double scale_of(const ReduceShape& s) {
   const double n = double(s.count), left = n - s.correction > 0 ? n - s.correction : 0;
   switch (s.op) {
-    case ReduceOp::kMean: return 1 / n;
-    case ReduceOp::kVar: return 2 / left;
-    case ReduceOp::kStd: return 1 / left;
-    case ReduceOp::kNorm0: return 0;
-    default: return 1;
+    case ReduceOp::kMean:
+      return 1 / n;
+    case ReduceOp::kVar:
+      return 2 / left;
+    case ReduceOp::kStd:
+      return 1 / left;
+    case ReduceOp::kNorm0:
+      return 0;
+    default:
+      return 1;
   }
 }
 
@@ -119,14 +145,16 @@ Plan reduce_backward_plan(const ReduceBackwardShape& s) {
   const int64_t statistics = f.op == ReduceOp::kSum ? 0 : f.op == ReduceOp::kProdNonZero ? 2 : 1;
   if (statistics > 0) p = reduce_forward_kernel<T>::entry.plan(f);
   p.algorithm = "spread";
-  p.shared_bytes = round_up(p.shared_bytes, 64) + statistics * s.forward.outputs * int64_t(sizeof(T));
+  p.shared_bytes =
+      round_up(p.shared_bytes, 64) + statistics * s.forward.outputs * int64_t(sizeof(T));
   p.worker_bytes = most(p.worker_bytes, 5 * kSpreadRun * int64_t(sizeof(T)));
   p.bytes = double(s.forward.outputs) * double(s.forward.count) * sizeof(T) * 2;
   return p;
 }
 
 template <class T>
-void reduce_backward(Ctx& ctx, const ReduceBackwardShape& s, const T* dy, const T* x, const T* y, T* dx) {
+void reduce_backward(Ctx& ctx, const ReduceBackwardShape& s, const T* dy, const T* x, const T* y,
+                     T* dx) {
   const ReduceOp op = s.forward.op;
   const T *a = nullptr, *b = nullptr;
   ReduceShape f = statistic_shape(s);
@@ -153,8 +181,8 @@ void reduce_backward(Ctx& ctx, const ReduceBackwardShape& s, const T* dy, const 
   with_rule<T>(op, T(scale_of(s.forward)), [&](auto rule) __attribute__((always_inline)) {
     parallel_for(ctx, runs * pieces, grain, [&](int64_t begin, int64_t end, int worker) {
       T* copy = worker_scratch<T>(ctx, worker);
-      Walk wx = {last, s.size, s.x_stride, s.dy_stride, {}, 0, 0};
-      Walk wy = {last, s.size, s.y_stride, s.stat_stride, {}, 0, 0};
+      Positions wx = {last, s.size, s.x_stride, s.dy_stride, {}, 0, 0};
+      Positions wy = {last, s.size, s.y_stride, s.stat_stride, {}, 0, 0};
       wx.seek(begin / pieces), wy.seek(begin / pieces);
       const Operand<T> ox = {x, s.x_stride[last]}, ody = {dy, s.dy_stride[last]};
       const Operand<T> oy = {y, s.y_stride[last]}, oa = {a, s.stat_stride[last]};

@@ -8,24 +8,41 @@ namespace {
 template <class T, class F>
 HL_INLINE auto with_fold(ReduceOp op, F f) {
   switch (op) {
-    case ReduceOp::kProd: return f(OnePass<T, Same, Multiply>{});
-    case ReduceOp::kMax: return f(OnePass<T, Same, Larger>{});
-    case ReduceOp::kMin: return f(OnePass<T, Same, Smaller>{});
-    case ReduceOp::kNorm0: return f(OnePass<T, CountNonZero, Add>{});
-    case ReduceOp::kNorm1: return f(OnePass<T, Magnitude, Add>{});
-    case ReduceOp::kNorm2: return f(OnePass<T, Squared, Add>{});
-    case ReduceOp::kNormInf: return f(OnePass<T, Magnitude, Larger>{});
-    case ReduceOp::kNormNegInf: return f(OnePass<T, Magnitude, Smaller>{});
+    case ReduceOp::kProd:
+      return f(OnePass<T, Same, Multiply>{});
+    case ReduceOp::kMax:
+      return f(OnePass<T, Same, Larger>{});
+    case ReduceOp::kMin:
+      return f(OnePass<T, Same, Smaller>{});
+    case ReduceOp::kNorm0:
+      return f(OnePass<T, CountNonZero, Add>{});
+    case ReduceOp::kNorm1:
+      return f(OnePass<T, Magnitude, Add>{});
+    case ReduceOp::kNorm2:
+      return f(OnePass<T, Squared, Add>{});
+    case ReduceOp::kNormInf:
+      return f(OnePass<T, Magnitude, Larger>{});
+    case ReduceOp::kNormNegInf:
+      return f(OnePass<T, Magnitude, Smaller>{});
     case ReduceOp::kVar:
-    case ReduceOp::kStd: return f(Variance<T>{});
-    case ReduceOp::kLogSumExp: return f(LogSumExp<T>{});
-    case ReduceOp::kTiesMax: return f(Ties<T, Same, Larger>{});
-    case ReduceOp::kTiesMin: return f(Ties<T, Same, Smaller>{});
-    case ReduceOp::kTiesNormInf: return f(Ties<T, Magnitude, Larger>{});
-    case ReduceOp::kTiesNormNegInf: return f(Ties<T, Magnitude, Smaller>{});
-    case ReduceOp::kProdNonZero: return f(OnePass<T, SkipZero, Multiply>{});
-    case ReduceOp::kZeros: return f(OnePass<T, CountZero, Add>{});
-    default: return f(OnePass<T, Same, Add>{});
+    case ReduceOp::kStd:
+      return f(Variance<T>{});
+    case ReduceOp::kLogSumExp:
+      return f(LogSumExp<T>{});
+    case ReduceOp::kTiesMax:
+      return f(Ties<T, Same, Larger>{});
+    case ReduceOp::kTiesMin:
+      return f(Ties<T, Same, Smaller>{});
+    case ReduceOp::kTiesNormInf:
+      return f(Ties<T, Magnitude, Larger>{});
+    case ReduceOp::kTiesNormNegInf:
+      return f(Ties<T, Magnitude, Smaller>{});
+    case ReduceOp::kProdNonZero:
+      return f(OnePass<T, SkipZero, Multiply>{});
+    case ReduceOp::kZeros:
+      return f(OnePass<T, CountZero, Add>{});
+    default:
+      return f(OnePass<T, Same, Add>{});
   }
 }
 
@@ -39,10 +56,14 @@ double nothing(ReduceOp op) {
   switch (op) {
     case ReduceOp::kMean:
     case ReduceOp::kVar:
-    case ReduceOp::kStd: return __builtin_nan("");
-    case ReduceOp::kProd: return 1;
-    case ReduceOp::kLogSumExp: return -__builtin_inf();
-    default: return 0;
+    case ReduceOp::kStd:
+      return __builtin_nan("");
+    case ReduceOp::kProd:
+      return 1;
+    case ReduceOp::kLogSumExp:
+      return -__builtin_inf();
+    default:
+      return 0;
   }
 }
 

@@ -19,10 +19,10 @@
 //   var dx = 2 d (x - mean) / max(n - correction, 0)     std dx = d (x - mean) / (max(..) y)
 //   logsumexp dx = d exp(x - y)
 //
-// Accuracy: a block of a few thousand elements is summed by many lanes side by side, blocks are added
-// in double (for float64 input as a pair high + low, Knuth's two-sum). Variance takes two passes over
-// each block while it is in cache and merges blocks by Chan, Golub and LeVeque (1983), with the mean
-// kept as a pair too.
+// Accuracy: a block of a few thousand elements is summed by many lanes side by side, blocks are
+// added in double (for float64 input as a pair high + low, Knuth's two-sum). Variance takes two
+// passes over each block while it is in cache and merges blocks by Chan, Golub and LeVeque (1983),
+// with the mean kept as a pair too.
 #pragma once
 
 #include "context.h"
@@ -45,8 +45,8 @@ enum class ReduceOp : int {
   kLogSumExp,
   kArgMax,
   kArgMin,
-  // what backward has to know besides: how often the result occurs, and for prod the product of what
-  // is not 0 and the number of zeros
+  // what backward has to know besides: how often the result occurs, and for prod the product of
+  // what is not 0 and the number of zeros
   kTiesMax,
   kTiesMin,
   kTiesNormInf,
@@ -68,8 +68,8 @@ struct ReduceShape {
   double correction;
 };
 
-// dx (C order) is walked along x's own axes; dy, y and the kernel's statistics, one number per output,
-// have stride 0 along reduced axes.
+// dx (C order) is walked along x's own axes; dy, y and the kernel's statistics, one number per
+// output, have stride 0 along reduced axes.
 struct ReduceBackwardShape {
   ReduceShape forward;
   int dims;
@@ -83,7 +83,7 @@ template <class T>
 using arg_reduce_t = void(Ctx&, const ReduceShape&, const T* x, int64_t* y);
 // x may be null for sum and mean, y only serves max, min, the norms, std and logsumexp
 template <class T>
-using reduce_backward_t = void(Ctx&, const ReduceBackwardShape&, const T* dy, const T* x, const T* y,
-                               T* dx);
+using reduce_backward_t = void(Ctx&, const ReduceBackwardShape&, const T* dy, const T* x,
+                               const T* y, T* dx);
 
 }  // namespace hl

@@ -5,6 +5,7 @@
 // groups of blocks, whose parts are merged in order afterwards. All cuts follow from the shape.
 #pragma once
 
+#include "cpu/positions.h"
 #include "ops/reduce/fold.h"
 
 namespace hl::cpu::HL_ISA {
@@ -12,34 +13,6 @@ namespace hl::cpu::HL_ISA {
 constexpr int64_t kReduceGrain = 32768;  // elements worth a task of their own
 constexpr int kReduceTasks = 64;         // cut deeper only below this many tasks
 constexpr int kBatch = 64;               // results that rows finish together
-
-constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-constexpr int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
-
-// Walks the positions of some axes, the last one fastest, with two offsets.
-struct Walk {
-  int dims;
-  const int64_t *size, *a_stride, *b_stride;
-  int64_t at[kReduceDims];
-  int64_t a, b;
-
-  HL_INLINE void seek(int64_t position) {
-    a = b = 0;
-    for (int i = dims - 1; i >= 0; --i) {
-      at[i] = dims == 1 ? position : position % size[i];
-      if (i) position /= size[i];
-      a += at[i] * a_stride[i], b += at[i] * b_stride[i];
-    }
-  }
-  HL_INLINE void next() {
-    for (int i = dims - 1; i >= 0; --i) {
-      a += a_stride[i], b += b_stride[i];
-      if (++at[i] < size[i] || i == 0) return;
-      a -= size[i] * a_stride[i], b -= size[i] * b_stride[i];
-      at[i] = 0;
-    }
-  }
-};
 
 struct ReduceCut {
   bool columns, copies;
@@ -85,7 +58,8 @@ ReduceCut reduce_cut(const ReduceShape& s, bool fuses) {
   c.copies = s.kept_stride[k] != 1;
   c.width = s.kept[k], c.rows = s.count, c.fused = 1;
   // Narrow rows that follow each other directly are read as wide ones of several rows each.
-  if (fuses && !c.copies && s.reduced_dims == 1 && s.reduced_stride[0] == c.width && c.width < kStrip / 4) {
+  if (fuses && !c.copies && s.reduced_dims == 1 && s.reduced_stride[0] == c.width &&
+      c.width < kStrip / 4) {
     c.fused = most(1, least(kStrip / c.width, c.rows / 8));
   }
   c.rest = c.rows % c.fused;
@@ -133,7 +107,8 @@ HL_INLINE void gather(const T* x, int64_t stride, int64_t n, T* to) {
 
 // Merges b into a; na = 0 says that a is still empty.
 template <class F>
-HL_INLINE void merge_one(double (&a)[F::kParts], double na, const double (&b)[F::kParts], double nb) {
+HL_INLINE void merge_one(double (&a)[F::kParts], double na, const double (&b)[F::kParts],
+                         double nb) {
   constexpr int K = F::kParts;
   if (na == 0) {
     for (int k = 0; k < K; ++k) a[k] = b[k];
@@ -148,7 +123,7 @@ HL_INLINE void merge_one(double (&a)[F::kParts], double na, const double (&b)[F:
 // The same for n columns at once, from column `shift` of b.
 template <class F>
 [[gnu::noinline]] void merge_strip(StripParts<F>& a, double na, const StripParts<F>& b, double nb,
-                           int64_t shift, int64_t n) {
+                                   int64_t shift, int64_t n) {
   constexpr int K = F::kParts, L = kLanes<double>;
   for (int64_t c = 0; c < n; c += L) {
     const int64_t left = least(L, n - c);
@@ -164,7 +139,7 @@ template <class F>
 
 template <class F, int N, class At>
 [[gnu::noinline]] void finish_many(const double (&p)[F::kParts][N], int64_t n, const ReduceShape& s,
-                           typename F::Out* y, At at) {
+                                   typename F::Out* y, At at) {
   constexpr int K = F::kParts, L = kLanes<double>;
   for (int64_t i = 0; i < n; i += L) {
     const int64_t left = least(L, n - i);
@@ -175,16 +150,17 @@ template <class F, int N, class At>
   }
 }
 
-// ---- rows ----------------------------------------------------------------------------------------
+// ---- rows
+// ----------------------------------------------------------------------------------------
 
 // Units [begin, end) of the output whose elements start at x.
 template <class F>
 [[gnu::noinline]] void fold_units(const ReduceShape& s, const ReduceCut& c, const typename F::T* x,
-                          int64_t begin, int64_t end, typename F::T* copy,
-                          double (&parts)[F::kParts]) {
+                                  int64_t begin, int64_t end, typename F::T* copy,
+                                  double (&parts)[F::kParts]) {
   using T = typename F::T;
   const int r = s.reduced_dims - 1;
-  Walk run = {r, s.reduced, s.reduced_stride, s.reduced_index, {}, 0, 0};
+  Positions run = {r, s.reduced, s.reduced_stride, s.reduced_index, {}, 0, 0};
   run.seek(begin / c.pieces);
   double done = 0;
   int64_t piece = begin % c.pieces;
@@ -215,12 +191,12 @@ void reduce_rows(Ctx& ctx, const ReduceShape& s, const ReduceCut& c, const typen
                  typename F::Out* y) {
   using T = typename F::T;
   constexpr int K = F::kParts;
-  const Walk start = {s.kept_dims, s.kept, s.kept_stride, s.y_stride, {}, 0, 0};
+  const Positions start = {s.kept_dims, s.kept, s.kept_stride, s.y_stride, {}, 0, 0};
   if (c.groups == 1) {
     const int64_t grain = most(1, kReduceGrain / most(1, s.count));
     parallel_for(ctx, s.outputs, grain, [&](int64_t begin, int64_t end, int worker) {
       T* copy = worker_scratch<T>(ctx, worker);
-      Walk w = start;
+      Positions w = start;
       w.seek(begin);
       double parts[K][kBatch];
       int64_t to[kBatch];
@@ -237,10 +213,10 @@ void reduce_rows(Ctx& ctx, const ReduceShape& s, const ReduceCut& c, const typen
     });
     return;
   }
-  auto* partial = reinterpret_cast<double(*)[K]>(ctx.shared);
+  auto* partial = reinterpret_cast<double (*)[K]>(ctx.shared);
   parallel_for(ctx, s.outputs * c.groups, 1, [&](int64_t begin, int64_t end, int worker) {
     for (int64_t t = begin; t < end; ++t) {
-      Walk w = start;
+      Positions w = start;
       w.seek(t / c.groups);
       const int64_t first = t % c.groups * c.units_a_group;
       fold_units<F>(s, c, x + w.a, first, least(c.units, first + c.units_a_group),
@@ -248,7 +224,7 @@ void reduce_rows(Ctx& ctx, const ReduceShape& s, const ReduceCut& c, const typen
     }
   });
   for (int64_t o = 0; o < s.outputs; ++o) {
-    Walk w = start;
+    Positions w = start;
     w.seek(o);
     double p[K] = {}, done = 0;
     for (int64_t g = 0; g < c.groups; ++g) {
@@ -267,7 +243,8 @@ void reduce_rows(Ctx& ctx, const ReduceShape& s, const ReduceCut& c, const typen
   }
 }
 
-// ---- columns -------------------------------------------------------------------------------------
+// ---- columns
+// -------------------------------------------------------------------------------------
 
 template <class F>
 struct ColumnScratch {
@@ -278,12 +255,12 @@ struct ColumnScratch {
 // Rows [begin, end) of a strip of `width` columns starting at x. `fused` rows of x make one here.
 template <class F>
 [[gnu::noinline]] void fold_strip(const ReduceShape& s, const ReduceCut& c, const typename F::T* x,
-                          int64_t fused, int64_t begin, int64_t end, int64_t width,
-                          const ColumnScratch<F>& scratch) {
+                                  int64_t fused, int64_t begin, int64_t end, int64_t width,
+                                  const ColumnScratch<F>& scratch) {
   using T = typename F::T;
   const int64_t stride = s.kept_stride[s.kept_dims - 1];
   const bool one_axis = s.reduced_dims == 1;
-  Walk w = {s.reduced_dims, s.reduced, s.reduced_stride, s.reduced_index, {}, 0, 0};
+  Positions w = {s.reduced_dims, s.reduced, s.reduced_stride, s.reduced_index, {}, 0, 0};
   w.seek(begin * fused);
   double done = 0;
   for (int64_t r = begin; r < end; r += kBlockRows) {
@@ -317,7 +294,7 @@ template <class F>
 // The rows that did not fill a wide one, and the several rows that a wide one holds.
 template <class F>
 [[gnu::noinline]] void unfuse(const ReduceShape& s, const ReduceCut& c, const typename F::T* x,
-                      const ColumnScratch<F>& scratch, StripParts<F>& total) {
+                              const ColumnScratch<F>& scratch, StripParts<F>& total) {
   for (int64_t j = 1; j < c.fused; ++j) {
     merge_strip<F>(total, double(j * c.rows), total, double(c.rows), j * c.width, c.width);
   }
@@ -346,7 +323,7 @@ void reduce_columns(Ctx& ctx, const ReduceShape& s, const ReduceCut& c, const ty
     int64_t x, y, width;
   };
   auto strip_of = [&](int64_t t) {
-    Walk w = {k, s.kept, s.kept_stride, s.y_stride, {}, 0, 0};
+    Positions w = {k, s.kept, s.kept_stride, s.y_stride, {}, 0, 0};
     w.seek(t / c.strips);
     const int64_t first = t % c.strips * kStrip;
     return Strip{w.a + first * s.kept_stride[k], w.b + first * s.y_stride[k],
@@ -378,7 +355,8 @@ void reduce_columns(Ctx& ctx, const ReduceShape& s, const ReduceCut& c, const ty
       for (int64_t g = 1; g < c.groups; ++g) {
         const int64_t from = g * c.blocks_a_group * kBlockRows;
         const int64_t to = least(c.rows, from + c.blocks_a_group * kBlockRows);
-        merge_strip<F>(total, double(from), partial[t * c.groups + g], double(to - from), 0, strip.width);
+        merge_strip<F>(total, double(from), partial[t * c.groups + g], double(to - from), 0,
+                       strip.width);
       }
       finish(strip, scratch_of(worker), total);
     }
