@@ -32,7 +32,8 @@ class Perceptron:
 
     def __call__(self, x: Array) -> Array:
         """Returns 0 or 1, float32 `(N,)`, for rows `x` float32 `(N, F)`."""
-        return kernels.heaviside(kernels.linear(x, self.w, self.b))[:, 0]
+        y: Array = kernels.heaviside(kernels.linear(x, self.w, self.b))
+        return y[:, 0]
 
     def learn(self, x: Array, target: Array, order: Array, lr: float = 1.0) -> int:
         """Shows each row once and corrects the weights where the call is wrong.
@@ -179,7 +180,8 @@ def _exclusive_or(context: Context) -> None:
 
 
 def _share_of_one(logits: Array) -> Array:
-    return kernels.softmax(logits)[:, 1]
+    shares: Array = kernels.softmax(logits)
+    return shares[:, 1]
 
 
 TASK = Task(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#4D4D4D")
 _INK, _FAINT, _GRID = "#222B33", "#7A8691", "#E6E9EC"
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "text.color": _INK,
@@ -54,9 +54,7 @@ def available() -> bool:
 
 def save(figure: Figure, path: Path) -> Path:
     """Writes a figure as PNG and returns its path."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure).print_png(path, metadata={"Software": "handloom"})
+    figure.savefig(path, format="png", metadata={"Software": "handloom"})
     return path
 
 
@@ -103,7 +101,7 @@ def highlights(
             axis.plot(range(1, len(lines[name]) + 1), lines[name], color=_COLOURS[1])
             axis.set_title(name)
             axis.set_yscale("log")
-            axis.xaxis.get_major_locator().set_params(integer=True)
+            _whole(axis)
         for axis in axes[len(lines) :]:
             axis.set_axis_off()
         for axis in axes[-columns:]:
@@ -278,8 +276,10 @@ def decisions(
                 ticks, ticks, share, levels=np.linspace(0, 1, 11), cmap=_two_classes(), alpha=0.55
             )
             for c, marker in ((0, "s"), (1, "o")):
+                first, second = x[y == c].T
                 axis.scatter(
-                    *x[y == c].T,
+                    first,
+                    second,
                     marker=marker,
                     s=70,
                     color=_COLOURS[c],
@@ -321,7 +321,7 @@ def _fit(figure: Figure) -> None:
     """Shrinks the title until it is inside the figure."""
     figure.draw_without_rendering()
     title = figure._suptitle  # type: ignore[attr-defined]  # no public way to the text
-    room = 0.96 * figure.bbox.width / title.get_window_extent().width
+    room = 0.96 * figure.bbox.width / max(1.0, title.get_window_extent().width)
     if room < 1:
         title.set_fontsize(title.get_fontsize() * room)
 
@@ -334,8 +334,15 @@ def _lines(axis: Axes, lines: Mapping[str, Sequence[float]], label: str) -> None
         )
     axis.set_xlabel("epoch")
     axis.set_ylabel(label)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    _whole(axis)
     axis.legend()
+
+
+def _whole(axis: Axes) -> None:
+    """Marks whole numbers of epochs only."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
 
 def _colours(count: int) -> list[Any]:

@@ -11,7 +11,7 @@ from .batches import inputs_and_target
 
 if TYPE_CHECKING:
     from ..nn import Module
-    from .loop import Loss
+    from .measures import Loss
 
 
 class GradientReport(NamedTuple):

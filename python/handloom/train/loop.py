@@ -300,7 +300,7 @@ class _Trainer:
 
 
 def _checked_callbacks(callbacks: Iterable[Callback]) -> list[Callback]:
-    hooks = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+    hooks = list(callbacks)
     for hook in hooks:
         if not isinstance(hook, Callback):
             raise TypeError(
