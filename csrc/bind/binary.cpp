@@ -158,30 +158,6 @@ py::object gradient(int op, const char* name, const Array& dy, const Array& a, c
   return grad;
 }
 
-py::tuple backward(int op, py::handle dy_in, py::handle a_in, py::handle b_in, py::handle y_in,
-                   int need) {
-  const char* name = row_of(kBinary, op, "binary").backward;
-  const Array dy(name, "dy", dy_in), a(name, "a", a_in), b(name, "b", b_in);
-  dy.require_float();
-  require_operands(a, b);
-  a.require_like(dy);
-  dy.require_shape(broadcast_shape(a, b));
-  py::object kept = py::reinterpret_borrow<py::object>(dy_in);
-  if (BinaryOp(op) == BinaryOp::kPow && (need & 2)) {
-    kept = y_in.is_none() ? forward(op, a_in, b_in, py::none())
-                          : py::reinterpret_borrow<py::object>(y_in);
-  }
-  const Array y(name, "y", kept);
-  y.require_like(dy).require_shape(dy.dims());
-  py::object da = py::none(), db = py::none();
-  if (need & 1) da = gradient(op, name, dy, a, b, y, 0);
-  if (need & 2) db = gradient(op, name, dy, a, b, y, 1);
-  return py::make_tuple(da, db);
-}
-
-// ---- comparisons and choice
-// ----------------------------------------------------------------------
-
 ElementType element_type(const Array& a) {
   switch (a.dtype) {
     case DType::kFloat32:
@@ -205,7 +181,7 @@ ElementType element_type(const Array& a) {
 py::object as_array(const char* op, const char* name, py::handle h, py::handle other) {
   if (is_array(h)) return py::reinterpret_borrow<py::object>(h);
   if (!is_array(other)) type_error(op, "neither a nor b is a numpy.ndarray");
-  const Array like(op, name, other);
+  const Array like(op, name[0] == 'a' ? "b" : "a", other);
   const ElementType type = element_type(like);
   py::object made = new_array(op, like.dtype, nullptr, 0);
   void* to = data_of(made);
@@ -240,6 +216,41 @@ py::object as_array(const char* op, const char* name, py::handle h, py::handle o
   }
   return made;
 }
+
+py::tuple backward(int op, py::handle dy_in, py::handle a_in, py::handle b_in, py::handle y_in,
+                   int need) {
+  const char* name = row_of(kBinary, op, "binary").backward;
+  py::object da = py::none(), db = py::none();
+  // A number has no gradient.
+  if (!is_array(a_in)) need &= ~1;
+  if (!is_array(b_in)) need &= ~2;
+  const Array dy(name, "dy", dy_in);
+  dy.require_float();
+  if (BinaryOp(op) == BinaryOp::kPow && !is_array(b_in)) {
+    if (need & 1)
+      da = unary_backward(int(UnaryOp::kPow), dy_in, a_in, py::none(), number(name, "b", b_in), 0);
+    return py::make_tuple(da, db);
+  }
+  const py::object a_kept = as_array(name, "a", a_in, dy_in),
+                   b_kept = as_array(name, "b", b_in, dy_in);
+  const Array a(name, "a", a_kept), b(name, "b", b_kept);
+  require_operands(a, b);
+  a.require_like(dy);
+  dy.require_shape(broadcast_shape(a, b));
+  py::object kept = py::reinterpret_borrow<py::object>(dy_in);
+  if (BinaryOp(op) == BinaryOp::kPow && (need & 2)) {
+    kept = y_in.is_none() ? forward(op, a_in, b_in, py::none())
+                          : py::reinterpret_borrow<py::object>(y_in);
+  }
+  const Array y(name, "y", kept);
+  y.require_like(dy).require_shape(dy.dims());
+  if (need & 1) da = gradient(op, name, dy, a, b, y, 0);
+  if (need & 2) db = gradient(op, name, dy, a, b, y, 1);
+  return py::make_tuple(da, db);
+}
+
+// ---- comparisons and choice
+// ----------------------------------------------------------------------
 
 py::object compare(int op, py::handle a_in, py::handle b_in) {
   const char* name = row_of(kCompare, op, "compare");

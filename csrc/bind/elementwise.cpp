@@ -89,8 +89,38 @@ py::object forward(int op, py::handle x_in, double p0, double p1, py::handle out
   return y;
 }
 
-py::object backward(int op, py::handle dy_in, py::handle x_in, py::handle y_in, double p0,
-                    double p1) {
+// y += alpha x
+void add_in_place(py::handle y_in, py::handle x_in, double alpha) {
+  const Array y("add_", "y", y_in), x("add_", "x", x_in);
+  y.require_float();
+  x.require_like(y).require_shape(y.dims());
+  check_out(y, x.dtype, x.dims(), {&x}, Alias::kExact);
+  ElementShape s;
+  s.p0 = alpha;
+  set_like("add_", s, x, {operand(x), operand(y), operand(y)}, x.contiguous() && y.contiguous());
+  with_float(x, [&](auto zero) {
+    using T = decltype(zero);
+    invoke(kernels_for<T>().axpy, s, x.as<const T>(), y.as<T>());
+  });
+}
+
+bool all_finite(py::handle x_in) {
+  const Array x("isfinite_all", "x", x_in);
+  x.require_float();
+  ElementShape s;
+  set_like("isfinite_all", s, x, {operand(x)}, x.contiguous());
+  int result = 1;
+  with_float(x, [&](auto zero) {
+    using T = decltype(zero);
+    invoke(kernels_for<T>().all_finite, s, x.as<const T>(), &result);
+  });
+  return result != 0;
+}
+
+}  // namespace
+
+py::object unary_backward(int op, py::handle dy_in, py::handle x_in, py::handle y_in, double p0,
+                          double p1) {
   const UnaryInfo& info = info_of(op);
   if (!info.backward) value_error(info.name, "has no gradient: it is flat wherever it is smooth");
   const Array dy(info.backward, "dy", dy_in);
@@ -124,36 +154,6 @@ py::object backward(int op, py::handle dy_in, py::handle x_in, py::handle y_in, 
   });
   return dx;
 }
-
-// y += alpha x
-void add_in_place(py::handle y_in, py::handle x_in, double alpha) {
-  const Array y("add_", "y", y_in), x("add_", "x", x_in);
-  y.require_float();
-  x.require_like(y).require_shape(y.dims());
-  check_out(y, x.dtype, x.dims(), {&x}, Alias::kExact);
-  ElementShape s;
-  s.p0 = alpha;
-  set_like("add_", s, x, {operand(x), operand(y), operand(y)}, x.contiguous() && y.contiguous());
-  with_float(x, [&](auto zero) {
-    using T = decltype(zero);
-    invoke(kernels_for<T>().axpy, s, x.as<const T>(), y.as<T>());
-  });
-}
-
-bool all_finite(py::handle x_in) {
-  const Array x("isfinite_all", "x", x_in);
-  x.require_float();
-  ElementShape s;
-  set_like("isfinite_all", s, x, {operand(x)}, x.contiguous());
-  int result = 1;
-  with_float(x, [&](auto zero) {
-    using T = decltype(zero);
-    invoke(kernels_for<T>().all_finite, s, x.as<const T>(), &result);
-  });
-  return result != 0;
-}
-
-}  // namespace
 
 const UnaryInfo& unary_info(UnaryOp op) { return kUnary[int(op)]; }
 
@@ -228,7 +228,7 @@ void register_elementwise(py::module_& m) {
   m.attr("unary_defaults") = defaults;
   m.def("unary_forward", &forward, py::arg("op"), py::arg("x"), py::arg("p0") = 0.0,
         py::arg("p1") = 0.0, py::arg("out") = py::none());
-  m.def("unary_backward", &backward, py::arg("op"), py::arg("dy"), py::arg("x") = py::none(),
+  m.def("unary_backward", &unary_backward, py::arg("op"), py::arg("dy"), py::arg("x") = py::none(),
         py::arg("y") = py::none(), py::arg("p0") = 0.0, py::arg("p1") = 0.0);
   m.def("add_", &add_in_place, py::arg("y"), py::arg("x"), py::arg("alpha") = 1.0);
   m.def("isfinite_all", &all_finite, py::arg("x"));

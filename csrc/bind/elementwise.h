@@ -15,6 +15,9 @@ struct UnaryInfo {
 };
 const UnaryInfo& unary_info(UnaryOp op);
 
+// _C.unary_backward
+py::object unary_backward(int op, py::handle dy, py::handle x, py::handle y, double p0, double p1);
+
 // An operand's memory as seen over the broadcast shape: strides in bytes, aligned at the last axis.
 struct Operand {
   int ndim;

@@ -175,8 +175,7 @@ py::object concat(const std::vector<py::object>& arrays, int axis) {
   return out;
 }
 
-// ---- padding
-// -------------------------------------------------------------------------------------
+// ---- padding -----------------------------------------------------------------------------------
 using Pairs = std::vector<std::pair<int64_t, int64_t>>;
 
 // `inner` is the array without padding, whose shape this fills in from an array with or without it.
@@ -245,8 +244,7 @@ py::object pad_backward(py::handle dy_in, const Pairs& pairs, int mode) {
   return dx;
 }
 
-// ---- by index
-// ------------------------------------------------------------------------------------
+// ---- by index ----------------------------------------------------------------------------------
 py::object take_rows(py::handle table_in, py::handle indices_in) {
   const Array table("take_rows", "table", table_in), index("take_rows", "indices", indices_in);
   require_plain(table).require_contiguous();

@@ -13,6 +13,7 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_binary(m);
   hl::bind::register_reduce(m);
   hl::bind::register_layout(m);
+  hl::bind::register_multi(m);
   hl::bind::register_optim(m);
   hl::bind::register_random(m);
   hl::bind::register_order(m);

@@ -2,11 +2,11 @@
 #pragma once
 
 #include "cpu/philox.h"
+#include "cpu/simd/math.h"
 
 namespace hl::cpu::HL_ISA {
 
-// ---- uniform on [0, 1), exactly
-// ------------------------------------------------------------------
+// ---- uniform on [0, 1), exactly --------------------------------------------------------------
 HL_INLINE Vec<float> unit_interval(Vec<uint32_t> bits) {
   return to_float<Vec<float>>(as<Vec<int32_t>>(bits >> 8)) * 0x1p-24f;
 }
@@ -18,74 +18,22 @@ HL_INLINE Vec<double> unit_interval(Vec<uint64_t> bits) {
   return (high * 0x1p21 + low) * 0x1p-53;
 }
 
-// ---- normal
-// -------------------------------------------------------------------------------------- log x for
-// x in (0, 1]: x = 2^k (1 + f), sqrt 1/2 <= 1 + f < sqrt 2, and with s = f / (2 + f) log(1 + f) = f
-// - f^2/2 + s (f^2/2 + R(s^2)); coefficients of fdlibm's e_log.c and of FreeBSD's e_logf.c.
+// ---- normal ------------------------------------------------------------------------------------
+// log x for x in (0, 1]: none of the cases that a general logarithm has to look for.
 template <class V>
-HL_INLINE V log_reduced(V f, V k, V r, V s) {
-  using T = Elem<V>;
-  // ln 2 in two parts, so that k times the first is exact.
-  constexpr T kHigh = sizeof(T) == 4 ? T(0x1.62e3p-1) : T(0x1.62e42feep-1);
-  constexpr T kLow = sizeof(T) == 4 ? T(0x1.2fefa2p-17) : T(0x1.a39ef35793c76p-33);
-  const V half = f * f * T(0.5);
-  return fma(k, set1(kHigh), -((half - fma(s, half + r, k * kLow)) - f));
-}
-HL_INLINE Vec<float> log_unit(Vec<float> x) {
-  using V = Vec<float>;
-  const Vec<int32_t> bits = as<Vec<int32_t>>(x);
-  const Vec<int32_t> k = (bits - 0x3f3504f3) >> 23;
-  const V f = as<V>(bits - (k << 23)) - 1.0f;
-  const V s = f / (f + 2.0f), z = s * s;
-  V r = fma(z, set1(0.24279078841f), set1(0.28498786688f));
-  r = fma(z, r, set1(0.40000972152f));
-  r = fma(z, r, set1(0.66666662693f));
-  return log_reduced(f, to_float<V>(k), r * z, s);
-}
-HL_INLINE Vec<double> log_unit(Vec<double> x) {
-  using V = Vec<double>;
-  const Vec<uint64_t> bits = as<Vec<uint64_t>>(x);
-  // k + 1024 > 0: a logical shift and the 2^52 trick do where there is no 64-bit arithmetic one.
-  const Vec<uint64_t> biased = (bits - 0x3fe6a09e667f3bcdu + (uint64_t(1024) << 52)) >> 52;
-  const V k = as<V>(biased | 0x4330000000000000u) - (0x1p52 + 1024);
-  const V f = as<V>(bits - ((biased - 1024) << 52)) - 1.0;
-  const V s = f / (f + 2.0), z = s * s;
-  V r = fma(z, set1(1.479819860511658591e-01), set1(1.531383769920937332e-01));
-  r = fma(z, r, set1(1.818357216161805012e-01));
-  r = fma(z, r, set1(2.222219843214978396e-01));
-  r = fma(z, r, set1(2.857142874366239149e-01));
-  r = fma(z, r, set1(3.999999999940941908e-01));
-  r = fma(z, r, set1(6.666666666666735130e-01));
-  return log_reduced(f, k, r * z, s);
+HL_INLINE V log_unit(V x) {
+  V e;
+  const V f = split_exponent(x, e) - Elem<V>(1);
+  return log_reduced(e, f, V{});
 }
 
-// Sine and cosine on [-pi/4, pi/4]: Cephes' sinf.c for float, fdlibm's k_sin.c and k_cos.c for
-// double.
-HL_INLINE void sin_cos_eighth(Vec<float> t, Vec<float>& sine, Vec<float>& cosine) {
-  using V = Vec<float>;
+// Both at once, on [-pi/4, pi/4].
+template <class V>
+HL_INLINE void sin_cos_eighth(V t, V& sine, V& cosine) {
+  using T = Elem<V>;
   const V z = t * t;
-  V p = fma(z, set1(-1.9515295891e-4f), set1(8.3321608736e-3f));
-  p = fma(z, p, set1(-1.6666654611e-1f));
-  sine = fma(p * z, t, t);
-  V q = fma(z, set1(2.443315711809948e-5f), set1(-1.388731625493765e-3f));
-  q = fma(z, q, set1(4.166664568298827e-2f));
-  cosine = fma(z * z, q, fma(z, set1(-0.5f), set1(1.0f)));
-}
-HL_INLINE void sin_cos_eighth(Vec<double> t, Vec<double>& sine, Vec<double>& cosine) {
-  using V = Vec<double>;
-  const V z = t * t;
-  V p = fma(z, set1(1.58969099521155010221e-10), set1(-2.50507602534068634195e-08));
-  p = fma(z, p, set1(2.75573137070700676789e-06));
-  p = fma(z, p, set1(-1.98412698298579493134e-04));
-  p = fma(z, p, set1(8.33333333332248946124e-03));
-  p = fma(z, p, set1(-1.66666666666666324348e-01));
-  sine = fma(p * z, t, t);
-  V q = fma(z, set1(-1.13596475577881948265e-11), set1(2.08757232129817482790e-09));
-  q = fma(z, q, set1(-2.75573143513906633035e-07));
-  q = fma(z, q, set1(2.48015872894767294178e-05));
-  q = fma(z, q, set1(-1.38888888888741095749e-03));
-  q = fma(z, q, set1(4.16666666666666019037e-02));
-  cosine = fma(z * z, q, fma(z, set1(-0.5), set1(1.0)));
+  sine = fma(t * z, poly(z, TrigConstants<T>::kSine), t);
+  cosine = fma(z * z, poly(z, TrigConstants<T>::kCosine), fma(z, set1(T(-0.5)), set1(T(1))));
 }
 
 // The upper two bits choose a quarter of the circle, the others a place t in it, from its middle;

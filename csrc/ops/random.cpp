@@ -65,8 +65,7 @@ Plan generator_plan(const char* algorithm, int64_t n, int64_t bytes) {
 
 }  // namespace
 
-// ---- numbers
-// -------------------------------------------------------------------------------------
+// ---- numbers -----------------------------------------------------------------------------------
 template <class T>
 Plan random_uniform_plan(const RandomShape& s) {
   return generator_plan("philox", s.n, sizeof(T));
@@ -206,8 +205,7 @@ HL_DEFINE_RAW_KERNEL(random_integers);
 HL_DEFINE_RAW_KERNEL(random_permutation);
 HL_DEFINE_RAW_KERNEL(random_words);
 
-// ---- dropout
-// -------------------------------------------------------------------------------------
+// ---- dropout -----------------------------------------------------------------------------------
 namespace {
 
 // y = x m + s, chosen lane by lane. The product keeps NaN where it was dropped, as PyTorch does.

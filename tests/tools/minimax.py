@@ -61,7 +61,7 @@ def remez(f: Real, w: Real, lo: float, hi: float, powers: list[int]) -> tuple[li
 
 
 def least_squares(f: Real, w: Real, lo: float, hi: float, powers: list[int]) -> list[mp.mpf]:
-    """The same by weighted least squares on Chebyshev's nodes: near enough for what is left over."""
+    """The same by weighted least squares on Chebyshev's nodes: near enough for a remainder."""
     m = 8 * (len(powers) + 4)
     a, b = mp.matrix(m, len(powers)), mp.matrix(m, 1)
     for i in range(m):
@@ -72,6 +72,12 @@ def least_squares(f: Real, w: Real, lo: float, hi: float, powers: list[int]) -> 
     return list(mp.lu_solve(a, b))
 
 
+def remainder(f: Real, coefficients: list[mp.mpf]) -> Real:
+    """f without the polynomial found so far."""
+    done = coefficients[::-1]
+    return lambda x: f(x) - mp.polyval(done, x)
+
+
 def fit(f: Real, w: Real, lo: float, hi: float, terms: int, dtype: type) -> list[float]:
     """Prints and returns `terms` coefficients, lowest power first, rounded to dtype."""
     powers = list(range(terms))
@@ -79,10 +85,10 @@ def fit(f: Real, w: Real, lo: float, hi: float, terms: int, dtype: type) -> list
     fixed: list[mp.mpf] = []
     for k in range(terms):
         fixed.append(mp.mpf(float(dtype(float(c[0])))))
-        done = list(fixed)
         rest = powers[k + 1 :]
         if rest:
-            c = least_squares(lambda x: f(x) - mp.polyval(done[::-1], x), w, lo, hi, rest)
+            left = remainder(f, fixed)
+            c = least_squares(left, w, lo, hi, rest)
     grid = [mp.mpf(lo) + (mp.mpf(hi) - lo) * i / 1000 for i in range(1001)]
     rounded = max(abs(w(x) * (f(x) - mp.polyval(fixed[::-1], x))) for x in grid)
     print(
@@ -94,3 +100,91 @@ def fit(f: Real, w: Real, lo: float, hi: float, terms: int, dtype: type) -> list
 
 def text(x: float, dtype: type) -> str:
     return f"{x:.9g}f" if dtype is np.float32 else f"{x:.17g}"
+
+
+def near_zero(exact: Real, series: Real, switch: str) -> Real:
+    """``exact``, but ``series`` below ``switch``, where it would cancel even in 60 digits."""
+    return lambda x: exact(x) if abs(x) > mp.mpf(switch) else series(x)
+
+
+def normal_tail(centre: mp.mpf) -> Real:
+    """exp(x²/2) (normal integral from x on) / t over u = 1 - 2t, t = centre / (x + centre)."""
+
+    def f(u: mp.mpf) -> mp.mpf:
+        x = centre * (1 + u) / (1 - u)
+        return mp.exp(x * x / 2) * mp.erfc(x / mp.sqrt(2)) / 2 * (x + centre) / centre
+
+    return f
+
+
+def main() -> None:
+    """Print every polynomial of csrc/cpu/simd/constants.h."""
+    r = float(mp.log(2) / 2) * 1.0001
+    exponential = near_zero(
+        lambda x: (mp.expm1(x) - x) / x**2, lambda x: mp.mpf(1) / 2 + x / 6 + x * x / 24, "1e-8"
+    )
+    s = float((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * 1.0001
+    logarithm = near_zero(
+        lambda z: 2 * (mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 1) / z,
+        lambda z: mp.mpf(2) / 3 + 2 * z / 5,
+        "1e-12",
+    )
+    tangent = near_zero(
+        lambda z: (mp.tanh(mp.sqrt(z)) / mp.sqrt(z) - 1) / z,
+        lambda z: -mp.mpf(1) / 3 + 2 * z / 15,
+        "1e-12",
+    )
+    error = near_zero(
+        lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1,
+        lambda z: 2 / mp.sqrt(mp.pi) * (1 - z / 3) - 1,
+        "1e-30",
+    )
+    q = float((mp.pi / 4) ** 2) * 1.02
+    sine = near_zero(
+        lambda z: (mp.sin(mp.sqrt(z)) / mp.sqrt(z) - 1) / z,
+        lambda z: -mp.mpf(1) / 6 + z / 120,
+        "1e-12",
+    )
+    cosine = near_zero(
+        lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2,
+        lambda z: mp.mpf(1) / 24 - z / 720 + z * z / 40320,
+        "1e-9",
+    )
+    for dtype, terms in (
+        (np.float32, (5, 3, 4, 5, 6, 7, 10, 3, 3)),
+        (np.float64, (11, 7, 11, 10, 13, 18, 23, 6, 6)),
+    ):
+        single = dtype is np.float32
+        switch, one = (0.85, 3.95) if single else (1.0, 5.95)
+        centre, limit = (3.5, 13.5) if single else (4.0, 39.0)
+        tail = normal_tail(mp.mpf(centre))
+        jobs: list[tuple[str, Real, Real, float, float]] = [
+            ("ExpConstants", exponential, lambda x: abs(x) + mp.mpf("0.02"), -r, r),
+            ("LogConstants kPoly", logarithm, lambda z: z + mp.mpf("0.001"), 0, s),
+            ("LogConstants kUnit", logarithm, lambda z: z + mp.mpf("0.003"), 0, 1 / 9),
+            ("TanhConstants", tangent, lambda z: z + mp.mpf("0.01"), 0, 0.55**2),
+            ("ErfConstants kNear", error, lambda z: mp.mpf(1), 0, switch**2),
+            (
+                "ErfConstants kFar",
+                lambda a: mp.log(mp.erfc(a)),
+                lambda a: mp.erfc(a) / mp.erf(a),
+                0.99 * switch,
+                one,
+            ),
+            (
+                "ErfConstants kTail",
+                tail,
+                lambda u, tail=tail: 1 / tail(u),
+                -1,
+                (limit - centre) / (limit + centre),
+            ),
+            ("TrigConstants kSine", sine, lambda z: z + mp.mpf("0.01"), 0, q),
+            ("TrigConstants kCosine", cosine, lambda z: z * z + mp.mpf("0.001"), 0, q),
+        ]
+        for (name, f, w, lo, hi), n in zip(jobs, terms, strict=True):
+            print(f"// {name}, {np.dtype(dtype).name}")
+            fit(f, w, lo, hi, n, dtype)
+
+
+if __name__ == "__main__":
+    main()

@@ -56,6 +56,19 @@ HL_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 HL_INLINE Vec<float> sqrt(Vec<float> v) { return (Vec<float>)_mm256_sqrt_ps((__m256)v); }
 HL_INLINE Vec<double> sqrt(Vec<double> v) { return (Vec<double>)_mm256_sqrt_pd((__m256d)v); }
 
+HL_INLINE Vec<float> lesser(Vec<float> a, Vec<float> b) {
+  return (Vec<float>)_mm256_min_ps((__m256)a, (__m256)b);
+}
+HL_INLINE Vec<double> lesser(Vec<double> a, Vec<double> b) {
+  return (Vec<double>)_mm256_min_pd((__m256d)a, (__m256d)b);
+}
+HL_INLINE Vec<float> greater(Vec<float> a, Vec<float> b) {
+  return (Vec<float>)_mm256_max_ps((__m256)a, (__m256)b);
+}
+HL_INLINE Vec<double> greater(Vec<double> a, Vec<double> b) {
+  return (Vec<double>)_mm256_max_pd((__m256d)a, (__m256d)b);
+}
+
 HL_INLINE Vec<float> rint(Vec<float> v) {
   return (Vec<float>)_mm256_round_ps((__m256)v, _MM_FROUND_TO_NEAREST_INT);
 }

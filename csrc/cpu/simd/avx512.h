@@ -59,6 +59,19 @@ HL_INLINE Vec<double> sqrt(Vec<double> v) {
   return (Vec<double>)_mm512_maskz_sqrt_pd(0xff, (__m512d)v);
 }
 
+HL_INLINE Vec<float> lesser(Vec<float> a, Vec<float> b) {
+  return (Vec<float>)_mm512_maskz_min_ps(0xffff, (__m512)a, (__m512)b);
+}
+HL_INLINE Vec<double> lesser(Vec<double> a, Vec<double> b) {
+  return (Vec<double>)_mm512_maskz_min_pd(0xff, (__m512d)a, (__m512d)b);
+}
+HL_INLINE Vec<float> greater(Vec<float> a, Vec<float> b) {
+  return (Vec<float>)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b);
+}
+HL_INLINE Vec<double> greater(Vec<double> a, Vec<double> b) {
+  return (Vec<double>)_mm512_maskz_max_pd(0xff, (__m512d)a, (__m512d)b);
+}
+
 HL_INLINE Vec<float> rint(Vec<float> v) {
   return (Vec<float>)_mm512_maskz_roundscale_ps(0xffff, (__m512)v, _MM_FROUND_TO_NEAREST_INT);
 }

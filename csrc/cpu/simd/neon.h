@@ -54,6 +54,15 @@ HL_INLINE Vec<uint64_t> mul_low(Vec<uint64_t> a, Vec<uint64_t> b) {
   return (Vec<uint64_t>)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)b));
 }
 
+template <class V>
+HL_INLINE V lesser(V a, V b) {
+  return a < b ? a : b;
+}
+template <class V>
+HL_INLINE V greater(V a, V b) {
+  return a > b ? a : b;
+}
+
 HL_INLINE bool any(Vec<int32_t> mask) { return vmaxvq_u32((uint32x4_t)mask) != 0; }
 HL_INLINE bool any(Vec<int64_t> mask) { return vmaxvq_u32((uint32x4_t)mask) != 0; }
 

@@ -71,6 +71,15 @@ HL_INLINE Vec<uint64_t> mul_low(Vec<uint64_t> a, Vec<uint64_t> b) {
   return (a & 0xffffffffu) * (b & 0xffffffffu);
 }
 
+template <class V>
+HL_INLINE V lesser(V a, V b) {
+  return a < b ? a : b;
+}
+template <class V>
+HL_INLINE V greater(V a, V b) {
+  return a > b ? a : b;
+}
+
 HL_INLINE bool any(Vec<int32_t> m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }
 HL_INLINE bool any(Vec<int64_t> m) { return (m[0] | m[1]) != 0; }
 

@@ -1,9 +1,9 @@
-// The SIMD vocabulary: the same thirty names on every instruction set.
+// The SIMD vocabulary: the same forty names on every instruction set.
 //
-// A vector is a compiler vector type, so + - * / & | ^ << >> and comparisons are the language's
-// own. Only what the language cannot say is an intrinsic, and those live in the one header included
-// below. A kernel written over these names is the same text for AVX-512, AVX2, NEON and the
-// portable build, and this folder is the only place that asks which one it is.
+// A vector is a compiler vector type, so + - * / & | ^ << >> and comparisons are the language's own.
+// Only what the language cannot say is an intrinsic, and those live in the one header included below.
+// A kernel written over these names is the same text for AVX-512, AVX2, NEON and the portable build,
+// and this folder is the only place that asks which one it is.
 //
 // clang-format off
 //   Vec<T>, Int<V>, kLanes<T>     the vector of T, its integer twin, the number of lanes
@@ -11,6 +11,8 @@
 //   store_past_cache store_fence  for results larger than the caches; aligned addresses, a fence at the end
 //   set1 zero                     every lane x; 0
 //   fma min max abs sqrt rint     a*b+c, in one rounding where kFused; NaN comes through min and max
+//   lesser greater                a < b ? a : b and a > b ? a : b: b where either is NaN
+//   product_error                 a*b - p, what rounding p = a*b lost
 //   copysign clamp                |a| with b's sign; NaN passes through clamp
 //   scale split_exponent          v * 2^n for a whole-numbered vector n; x = m 2^e, m in [0.7, 1.42)
 //   select(mask, a, b)            a where the mask's lane is set; masks come from < > == != ...
@@ -167,17 +169,16 @@ HL_INLINE V abs(V v) {
 
 template <class V>
 HL_INLINE V max(V a, V b) {
-  return select((a > b) | (a != a), a, b);
+  return select(a != a, a, greater(a, b));
 }
 template <class V>
 HL_INLINE V min(V a, V b) {
-  return select((a < b) | (a != a), a, b);
+  return select(a != a, a, lesser(a, b));
 }
 
 template <class V>
 HL_INLINE V clamp(V v, V low, V high) {
-  v = select(v > high, high, v);
-  return select(v < low, low, v);
+  return greater(low, lesser(high, v));
 }
 
 template <class V>
@@ -185,6 +186,21 @@ HL_INLINE V copysign(V a, V b) {
   using I = Int<V>;
   const I sign = as<I>(set1(Elem<V>(-0.0)));
   return as<V>((as<I>(a) & ~sign) | (as<I>(b) & sign));
+}
+
+// a * b - p for p = a * b rounded, exactly: without a fused multiply-add by Dekker's splitting.
+template <class V>
+HL_INLINE V product_error(V a, V b, V p) {
+  if constexpr (kFused) {
+    return fma(a, b, -p);
+  } else {
+    using I = Int<V>;
+    using Traits = VecTraits<V>;
+    constexpr auto kLower = Traits::kFractionMask >> (Traits::kFraction / 2 - 1);
+    const V ah = as<V>(as<I>(a) & ~kLower), al = a - ah;
+    const V bh = as<V>(as<I>(b) & ~kLower), bl = b - bh;
+    return ((ah * bh - p) + ah * bl + al * bh) + al * bl;
+  }
 }
 
 // 2^n for whole n within the exponents of normal numbers. Adding 1.5 * 2^fraction leaves n in the

@@ -9,7 +9,7 @@ namespace {
 struct Relu {
   template <class V>
   static HL_INLINE V forward(V x, V, V) {
-    return select(x < V{}, V{}, x);
+    return greater(V{}, x);
   }
   template <class V>
   static HL_INLINE V backward(V dy, V y, V, V) {
@@ -57,14 +57,11 @@ struct Selu {
 struct Gelu {
   template <class V>
   static HL_INLINE V forward(V x, V, V) {
-    V density;
-    return x * normal_cdf(x, density);
+    return gelu(x);
   }
   template <class V>
   static HL_INLINE V backward(V dy, V x, V, V) {
-    V density;
-    const V cdf = normal_cdf(x, density);
-    return dy * fma(x, density, cdf);
+    return dy * gelu_derivative(x);
   }
 };
 
@@ -111,7 +108,7 @@ struct Silu {
 struct Logsigmoid {
   template <class V>
   static HL_INLINE V forward(V x, V, V) {
-    return select(x < V{}, x, V{}) - log1p(exp(-abs(x)));
+    return lesser(x, V{}) - log1p_unit(exp(-abs(x)));
   }
   template <class V>
   static HL_INLINE V backward(V dy, V x, V, V) {
@@ -123,7 +120,7 @@ struct Softplus {
   template <class V>
   static HL_INLINE V forward(V x, V beta, V threshold) {
     const V u = beta * x;
-    const V soft = (select(u > V{}, u, V{}) + log1p(exp(-abs(u)))) / beta;
+    const V soft = (greater(u, V{}) + log1p_unit(exp(-abs(u)))) * (number<V>(1) / beta);
     return select((u > threshold) | (x != x), x, soft);
   }
   template <class V>

@@ -110,6 +110,7 @@ void walk(Ctx& ctx, const ElementShape& s, const Walk& w) {
         scatter(v[out], buffers.data[out]);
       }
     }
+    if (c.stream) store_fence();
   });
 }
 

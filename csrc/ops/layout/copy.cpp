@@ -150,8 +150,7 @@ HL_INLINE void reversed(const char* x, char* y, int64_t n) {
                                              y + i * int64_t(sizeof(T)), sizeof(T), n - i);
 }
 
-// ---- transposition
-// -------------------------------------------------------------------------------
+// ---- transposition -----------------------------------------------------------------------------
 template <class U>
 constexpr int64_t kTile = sizeof(U) == 1 ? 128 : 256 / int64_t(sizeof(U));
 

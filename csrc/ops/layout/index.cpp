@@ -15,8 +15,7 @@ int64_t grain_of(int64_t row_bytes) {
 
 }  // namespace
 
-// ---- rows
-// ----------------------------------------------------------------------------------------
+// ---- rows --------------------------------------------------------------------------------------
 Plan take_rows_plan(const RowsShape& s) {
   Plan p = {};
   p.algorithm = "rows";
@@ -115,8 +114,7 @@ void scatter_add_rows(Ctx& ctx, const RowsShape& s, const T* dy, const int64_t* 
 HL_DEFINE_RAW_KERNEL(take_rows);
 HL_DEFINE_KERNEL(scatter_add_rows);
 
-// ---- along an axis
-// -------------------------------------------------------------------------------
+// ---- along an axis -----------------------------------------------------------------------------
 namespace {
 
 // The index as (outer, K, middle, J): J is the last axis, K the one that is indexed. Where the last

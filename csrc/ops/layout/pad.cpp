@@ -141,8 +141,7 @@ void pad_forward(Ctx& ctx, const PadShape& s, const void* x, const void* value, 
   });
 }
 
-// ---- backward
-// ------------------------------------------------------------------------------------
+// ---- backward ----------------------------------------------------------------------------------
 namespace {
 
 // For each axis in front of the rows, the places of dy that come from element i:

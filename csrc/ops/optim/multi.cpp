@@ -6,8 +6,7 @@
 namespace hl::cpu::HL_ISA {
 namespace {
 
-// ---- sums in double
-// ------------------------------------------------------------------------------
+// ---- sums in double ----------------------------------------------------------------------------
 typedef float HalfFloats __attribute__((vector_size(kVectorBytes / 2), aligned(4), may_alias));
 
 HL_INLINE Vec<double> load_wide(const double* x) { return load(x); }

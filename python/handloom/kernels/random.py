@@ -30,6 +30,11 @@ def _seed(seed: int | None) -> int:
     return int.from_bytes(os.urandom(8), "little") if seed is None else seed
 
 
+def _name(dtype: npt.DTypeLike) -> str:
+    # Looking a dtype up costs more than drawing a few numbers.
+    return dtype if isinstance(dtype, str) else np.dtype(dtype).name
+
+
 def _kind(op: str, kind: str) -> int:
     try:
         return _DROPOUT_KINDS[kind]
@@ -63,7 +68,7 @@ def uniform(
         TypeError: Another dtype.
         ValueError: ``low > high``, limits that are not finite, or a negative size.
     """
-    return _C.random_uniform(_shape(shape), np.dtype(dtype).name, _seed(seed), call, low, high)
+    return _C.random_uniform(_shape(shape), _name(dtype), _seed(seed), call, low, high)
 
 
 def normal(
@@ -92,7 +97,7 @@ def normal(
         TypeError: Another dtype.
         ValueError: A negative ``std``, parameters that are not finite, or a negative size.
     """
-    return _C.random_normal(_shape(shape), np.dtype(dtype).name, _seed(seed), call, mean, std)
+    return _C.random_normal(_shape(shape), _name(dtype), _seed(seed), call, mean, std)
 
 
 def bernoulli(
@@ -116,7 +121,7 @@ def bernoulli(
         TypeError: Another dtype.
         ValueError: ``p`` outside ``[0, 1]``, or a negative size.
     """
-    return _C.random_bernoulli(_shape(shape), np.dtype(dtype).name, _seed(seed), call, p)
+    return _C.random_bernoulli(_shape(shape), _name(dtype), _seed(seed), call, p)
 
 
 def integers(
