@@ -13,13 +13,41 @@ import handloom as hl
 from handloom import _C, kernels
 
 ACTIVATIONS = (
-    "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "logsigmoid", "mish",
-    "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign", "tanh",
-)  # fmt: skip
+    "elu",
+    "gelu",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "leaky_relu",
+    "logsigmoid",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "softsign",
+    "tanh",
+)
 FUNCTIONS = (
-    "abs", "ceil", "cos", "erf", "exp", "expm1", "floor", "log", "log1p", "neg", "reciprocal",
-    "rsqrt", "sign", "sin", "sqrt", "square",
-)  # fmt: skip
+    "abs",
+    "ceil",
+    "cos",
+    "erf",
+    "exp",
+    "expm1",
+    "floor",
+    "log",
+    "log1p",
+    "neg",
+    "reciprocal",
+    "rsqrt",
+    "sign",
+    "sin",
+    "sqrt",
+    "square",
+)
 UNARY = (*FUNCTIONS, *ACTIVATIONS)
 ARITHMETIC = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}
 COMPARISONS = {
@@ -320,8 +348,9 @@ def test_where_with_numbers_and_gradients():
 
 
 def test_a_lost_gradient_of_an_empty_array_is_zero():
-    da, db = kernels.add_backward(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32),
-                                  np.ones(3, np.float32))  # fmt: skip
+    da, db = kernels.add_backward(
+        np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), np.ones(3, np.float32)
+    )
     assert da.shape == (0, 3)
     assert db.tolist() == [0, 0, 0]
 
@@ -383,36 +412,76 @@ def read_only():
     [
         (TypeError, lambda: kernels.exp([1.0]), "exp: x is a list, expected a numpy.ndarray"),
         (TypeError, lambda: kernels.exp(np.arange(3)), "exp: x has dtype int64, expected float32"),
-        (TypeError, lambda: kernels.add(X, X.astype(np.float64)), "add: b is float64 but a is float32"),
+        (
+            TypeError,
+            lambda: kernels.add(X, X.astype(np.float64)),
+            "add: b is float64 but a is float32",
+        ),
         (TypeError, lambda: kernels.add(1.0, 2.0), "add: neither a nor b is a numpy.ndarray"),
         (TypeError, lambda: kernels.add(X, "1"), "add: b is a str, expected a numpy.ndarray or a"),
         (TypeError, lambda: kernels.add(X, 1j), "add: b is a complex, expected"),
-        (TypeError, lambda: kernels.where(np.ones(3), X, X), "where: mask has dtype float64, expected"),
+        (
+            TypeError,
+            lambda: kernels.where(np.ones(3), X, X),
+            "where: mask has dtype float64, expected",
+        ),
         (TypeError, lambda: kernels.tanh_backward(X, None), "tanh_backward: needs x or y"),
         (TypeError, lambda: kernels.gelu_backward(X, None), "gelu_backward: needs x"),
         (TypeError, lambda: kernels.exp(X, out=np.empty((3, 4))), "exp: out has dtype float64"),
-        (ValueError, lambda: kernels.add(X, X.T), r"add: a \(3, 4\) and b \(4, 3\) do not broadcast"),
-        (ValueError, lambda: kernels.exp(X, out=X[:2]), r"exp: out has shape \(2, 4\), expected \(3, 4\)"),
+        (
+            ValueError,
+            lambda: kernels.add(X, X.T),
+            r"add: a \(3, 4\) and b \(4, 3\) do not broadcast",
+        ),
+        (
+            ValueError,
+            lambda: kernels.exp(X, out=X[:2]),
+            r"exp: out has shape \(2, 4\), expected \(3, 4\)",
+        ),
         (ValueError, lambda: kernels.exp(X, out=read_only()), "exp: out is read-only"),
         (ValueError, lambda: kernels.relu_backward(X, X[0]), r"y has shape \(4,\) but dy \(3, 4\)"),
         (ValueError, lambda: kernels.gelu_backward(X, X[0]), r"x has shape \(4,\) but dy \(3, 4\)"),
-        (ValueError, lambda: kernels.mul_backward(X[0], X, X), r"dy has shape \(4,\), expected \(3, 4\)"),
-        (ValueError, lambda: kernels.gelu(X, approximate="erf"), "gelu: approximate is 'erf', choose"),
+        (
+            ValueError,
+            lambda: kernels.mul_backward(X[0], X, X),
+            r"dy has shape \(4,\), expected \(3, 4\)",
+        ),
+        (
+            ValueError,
+            lambda: kernels.gelu(X, approximate="erf"),
+            "gelu: approximate is 'erf', choose",
+        ),
         (ValueError, lambda: kernels.clip(X, 2, 1), "clip: min = 2 is not at most max = 1"),
-        (ValueError, lambda: kernels.add_backward(X, X, X, need=("c",)), "need has 'c', choose from a, b"),
-        (ValueError, lambda: kernels.where(X > 0, X, X[:2]), "where: a .* and b .* do not broadcast"),
+        (
+            ValueError,
+            lambda: kernels.add_backward(X, X, X, need=("c",)),
+            "need has 'c', choose from a, b",
+        ),
+        (
+            ValueError,
+            lambda: kernels.where(X > 0, X, X[:2]),
+            "where: a .* and b .* do not broadcast",
+        ),
         (ValueError, lambda: kernels.where(X[:2] > 0, X, X), "where: mask .* do not broadcast"),
         (
             ValueError,
             lambda: kernels.where_backward(X, X > 0, (2, 4), None),
             "where_backward: ",
         ),
-        (ValueError, lambda: _C.unary_backward(_C.unary_ops["heaviside"], X, X), "heaviside: has no gra"),
+        (
+            ValueError,
+            lambda: _C.unary_backward(_C.unary_ops["heaviside"], X, X),
+            "heaviside: has no gra",
+        ),
         (ValueError, lambda: _C.unary_forward(999, X), "there is no op number 999"),
         (ValueError, lambda: _C.binary_forward(-1, X, X), "there is no op number -1"),
-        (ValueError, lambda: kernels.exp(X.astype(">f4")), "exp: x has dtype .* in foreign byte order"),
+        (
+            ValueError,
+            lambda: kernels.exp(X.astype(">f4")),
+            "exp: x has dtype .* in foreign byte order",
+        ),
     ],
-)  # fmt: skip
+)
 def test_errors_say_what_came_and_what_was_expected(error, call, text):
     with pytest.raises(error, match=text):
         call()
