@@ -3,8 +3,20 @@
 
 #include "context.h"
 #include "ops/elementwise/elementwise.h"
+#include "ops/layout/copy.h"
+#include "ops/layout/index.h"
+#include "ops/layout/make.h"
+#include "ops/layout/pad.h"
+#include "ops/loss/loss.h"
+#include "ops/matmul/linear.h"
 #include "ops/matmul/matmul.h"
+#include "ops/optim/multi.h"
+#include "ops/optim/optim.h"
 #include "ops/peak.h"
+#include "ops/random.h"
+#include "ops/reduce/order.h"
+#include "ops/reduce/reduce.h"
+#include "ops/softmax.h"
 
 namespace hl {
 
@@ -75,5 +87,8 @@ namespace hl::cpu::HL_ISA {
 #define HL_DEFINE_KERNEL(name)       \
   HL_DEFINE_KERNEL_FOR(name, float); \
   HL_DEFINE_KERNEL_FOR(name, double)
-#define HL_DEFINE_RAW_KERNEL(name) HL_DEFINE_KERNEL_FOR(name, void)
+// RAW kernels move bytes: <name> and <name>_plan are plain functions.
+#define HL_DEFINE_RAW_KERNEL(name) \
+  template <>                      \
+  constinit const Entry<name##_t<void>> name##_kernel<void>::entry = {#name, &name, &name##_plan}
 #endif

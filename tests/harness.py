@@ -1,13 +1,14 @@
 """One case, every promise: the checks that each kernel goes through.
 
-A family describes its kernels in ``tests/reference/<family>.py`` with :class:`Op` and lists sizes as
-``handloom.bench.cases.Case``. ``tests/test_kernels.py`` then runs each case forward against the
+A family describes its kernels in ``tests/reference/<family>.py`` with :class:`Op` and lists sizes
+as ``handloom.bench.cases.Case``. ``tests/test_kernels.py`` then runs each case forward against the
 float64 oracle, its gradient against finite differences, on every instruction set and for several
 thread counts, in float32 and float64.
 
 Tolerance, per element: ``|y - y64| <= 2 max(e, 4 eps S)`` (three times that for gradients), where
-``e`` is the error of the oracle itself when run in the tested dtype and ``S`` the sum of the absolute
-values of all terms. So a kernel may be twice as wrong as NumPy's straightforward formula, no more.
+``e`` is the error of the oracle itself when run in the tested dtype and ``S`` the sum of the
+absolute values of all terms. So a kernel may be twice as wrong as NumPy's straightforward formula,
+no more.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Op(NamedTuple):
     Attributes:
         forward: The public function, ``forward(*inputs, **options)`` → array or tuple of arrays.
         reference: The same in plain NumPy, computing in the dtype of its inputs.
-        inputs: Makes the inputs of a case; float arrays in float64 (cast later), others as they are.
+        inputs: Makes the inputs of a case: float arrays in float64 (cast later), others as is.
         magnitude: ``S`` of the tolerance: like ``reference``, on the inputs. Default: the reference
             on absolute values.
         backward: ``backward(dy, inputs, y, options)`` → gradients of the inputs listed in ``wrt``,

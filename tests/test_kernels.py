@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
+import handloom as hl
+from handloom.bench.cases import Case
 from harness import (
     assert_same_bits,
     check_forward,
@@ -11,9 +14,6 @@ from harness import (
     gradients,
 )
 from reference import CASES, OPS
-
-import handloom as hl
-from handloom.bench.cases import Case
 
 DTYPES = ("float32", "float64")
 DIFFERENTIABLE = tuple(case for case in CASES if OPS[case.op].backward is not None)

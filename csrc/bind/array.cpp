@@ -156,10 +156,12 @@ const Array& Array::require_like(const Array& other) const {
   return *this;
 }
 
-py::object new_array(const char* op, DType dtype, const int64_t* shape, int ndim) {
-  int64_t bytes = checked_product(op, Dims(shape, shape + ndim)) * itemsize(dtype);
+namespace {
+
+// Uninitialised, C order. `descr` is borrowed.
+py::object allocate(const char* op, PyObject* descr, int64_t item, const int64_t* shape, int ndim) {
+  int64_t bytes = checked_product(op, Dims(shape, shape + ndim)) * item;
   auto& api = numpy();
-  PyObject* descr = descr_of(dtype);
   Py_INCREF(descr);  // PyArray_NewFromDescr takes it
   static_assert(sizeof(Py_intptr_t) == sizeof(int64_t));
   auto* dims = reinterpret_cast<const Py_intptr_t*>(shape);
@@ -186,8 +188,19 @@ py::object new_array(const char* op, DType dtype, const int64_t* shape, int ndim
   return array;
 }
 
+}  // namespace
+
+py::object new_array(const char* op, DType dtype, const int64_t* shape, int ndim) {
+  return allocate(op, descr_of(dtype), itemsize(dtype), shape, ndim);
+}
+
 py::object new_array(const char* op, DType dtype, const Dims& shape) {
   return new_array(op, dtype, shape.data(), int(shape.size()));
+}
+
+py::object new_array(const Array& like, const Dims& shape) {
+  PyObject* descr = py::detail::array_proxy(like.object.ptr())->descr;
+  return allocate(like.op, descr, like.itemsize, shape.data(), int(shape.size()));
 }
 
 void* data_of(py::handle array) { return py::detail::array_proxy(array.ptr())->data; }
@@ -212,6 +225,8 @@ bool same_view(const Array& a, const Array& b) {
          std::memcmp(a.strides, b.strides, sizeof(ssize_t) * size_t(a.ndim)) == 0;
 }
 
+}  // namespace
+
 bool share_memory(const Array& a, const Array& b) {
   auto [a0, a1] = bounds(a);
   auto [b0, b1] = bounds(b);
@@ -219,8 +234,6 @@ bool share_memory(const Array& a, const Array& b) {
   // The ranges meet, but interleaved columns of one matrix do not: let NumPy solve that.
   return py::module_::import("numpy").attr("shares_memory")(a.object, b.object).cast<bool>();
 }
-
-}  // namespace
 
 void check_out(const Array& out, DType dtype, const Dims& shape,
                std::initializer_list<const Array*> inputs, Alias alias) {

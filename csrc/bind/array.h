@@ -65,6 +65,8 @@ struct Array {
 // An array whose data the caller owns afterwards: from the pool, uninitialised, C order.
 py::object new_array(const char* op, DType dtype, const int64_t* shape, int ndim);
 py::object new_array(const char* op, DType dtype, const Dims& shape);
+// With the dtype of `like`, whatever it is.
+py::object new_array(const Array& like, const Dims& shape);
 inline py::object new_like(const Array& a) { return new_array(a.op, a.dtype, a.dims()); }
 
 // The data of an array that this library has just made.
@@ -73,6 +75,8 @@ template <class T>
 T* data_of(py::handle array) {
   return static_cast<T*>(data_of(array));
 }
+
+bool share_memory(const Array& a, const Array& b);
 
 // out= as given by the caller: writeable, of this dtype and shape, and sharing no memory with the
 // inputs; an input that is exactly `out` is fine where `alias` says so.

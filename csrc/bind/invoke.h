@@ -15,6 +15,10 @@ namespace hl::bind {
 bool profiling();
 void profile_record(const char* kernel, const Plan& plan, double seconds);
 
+// While kernels.explain() asks, kernels on this thread are planned and not run.
+bool explaining();
+void explain_record(const char* kernel, const Plan& plan);
+
 [[noreturn]] void out_of_scratch(const char* kernel, const Plan& plan);
 
 // The table of element type T on the CPU.
@@ -38,6 +42,7 @@ inline const OpTable<void>& kernels_for<void>() {
 template <class S, class... P, class... Args>
 void invoke(const Entry<void(Ctx&, const S&, P...)>* kernel, const S& shape, Args... args) {
   const Plan plan = kernel->plan(shape);
+  if (explaining()) return explain_record(kernel->name, plan);
   py::gil_scoped_release unlocked;
   Ctx ctx;
   if (!scratch_reserve(ctx, plan.shared_bytes, plan.worker_bytes)) out_of_scratch(kernel->name, plan);

@@ -7,7 +7,17 @@ PYBIND11_MODULE(_C, m) {
   if (const char* error = hl::dispatch_error()) throw pybind11::value_error(error);
   hl::bind::register_runtime(m);
   hl::bind::register_bench(m);
+  hl::bind::register_linear(m);
   hl::bind::register_matmul(m);
   hl::bind::register_elementwise(m);
   hl::bind::register_binary(m);
+  hl::bind::register_reduce(m);
+  hl::bind::register_layout(m);
+  hl::bind::register_multi(m);
+  hl::bind::register_optim(m);
+  hl::bind::register_random(m);
+  hl::bind::register_order(m);
+  hl::bind::register_softmax(m);
+  hl::bind::register_loss(m);
+  hl::bind::register_pointwise_loss(m);
 }

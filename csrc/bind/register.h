@@ -9,6 +9,16 @@ void register_bench(pybind11::module_& m);
 void register_binary(pybind11::module_& m);
 void register_elementwise(pybind11::module_& m);
 void register_runtime(pybind11::module_& m);
+void register_linear(pybind11::module_& m);
 void register_matmul(pybind11::module_& m);
+void register_loss(pybind11::module_& m);
+void register_order(pybind11::module_& m);
+void register_pointwise_loss(pybind11::module_& m);
+void register_reduce(pybind11::module_& m);
+void register_layout(pybind11::module_& m);
+void register_multi(pybind11::module_& m);
+void register_optim(pybind11::module_& m);
+void register_random(pybind11::module_& m);
+void register_softmax(pybind11::module_& m);
 
 }  // namespace hl::bind

@@ -24,6 +24,23 @@ Profile& profile() {
   return *p;
 }
 
+thread_local bool t_explain = false;
+thread_local py::list* t_plans = nullptr;
+
+// Plans of the kernels that call() would have run.
+py::list explain(const py::function& call) {
+  py::list plans;
+  struct Scope {
+    py::list* outer = t_plans;
+    bool was = t_explain;
+    ~Scope() { t_plans = outer, t_explain = was; }
+  } scope;
+  t_plans = &plans;
+  t_explain = true;
+  call();
+  return plans;
+}
+
 py::list backend_names() {
   const Backend* list[8];
   int n = available_backends(list, 8);
@@ -33,6 +50,15 @@ py::list backend_names() {
 }
 
 }  // namespace
+
+bool explaining() { return t_explain; }
+
+void explain_record(const char* kernel, const Plan& p) {
+  auto text = [](const char* s) { return py::str(s ? s : ""); };
+  t_plans->append(py::make_tuple(text(kernel), text(p.algorithm),
+                                 py::make_tuple(p.tile[0], p.tile[1], p.tile[2]),
+                                 p.shared_bytes + p.worker_bytes * num_threads(), p.flops, p.bytes));
+}
 
 bool profiling() { return profile().on.load(std::memory_order_relaxed); }
 
@@ -71,6 +97,7 @@ void register_runtime(py::module_& m) {
     PoolStats s = pool_stats();
     return py::make_tuple(s.in_use, s.cached, s.system_calls);
   });
+  m.def("explain", &explain, py::arg("call"));
   m.def("profile_start", [] {
     Profile& p = profile();
     std::lock_guard lock(p.mutex);

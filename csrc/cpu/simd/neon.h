@@ -50,6 +50,10 @@ HL_INLINE Vec<double> sqrt(Vec<double> v) { return (Vec<double>)vsqrtq_f64((floa
 HL_INLINE Vec<float> rint(Vec<float> v) { return (Vec<float>)vrndnq_f32((float32x4_t)v); }
 HL_INLINE Vec<double> rint(Vec<double> v) { return (Vec<double>)vrndnq_f64((float64x2_t)v); }
 
+HL_INLINE Vec<uint64_t> mul_low(Vec<uint64_t> a, Vec<uint64_t> b) {
+  return (Vec<uint64_t>)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)b));
+}
+
 template <class V>
 HL_INLINE V lesser(V a, V b) {
   return a < b ? a : b;

@@ -67,6 +67,10 @@ HL_INLINE V rint(V v) {
   return (v < T(kBig)) & (v > T(-kBig)) ? r : v;
 }
 
+HL_INLINE Vec<uint64_t> mul_low(Vec<uint64_t> a, Vec<uint64_t> b) {
+  return (a & 0xffffffffu) * (b & 0xffffffffu);
+}
+
 template <class V>
 HL_INLINE V lesser(V a, V b) {
   return a < b ? a : b;

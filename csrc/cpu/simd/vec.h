@@ -6,21 +6,20 @@
 // and this folder is the only place that asks which one it is.
 //
 // clang-format off
-//   Vec<T>, Int<V>, kLanes<T>          the vector of T, its integer twin, the number of lanes
-//   load store load_n store_n          whole vectors, and the first n lanes (the rest read as zero)
-//   store_past_cache store_fence       for results larger than the caches: nothing is read before it is
-//                                      overwritten; aligned addresses; a fence at the end
-//   set1 zero                          every lane x; 0
-//   fma min max abs sqrt rint          a*b+c in one rounding where the hardware has it (kFused);
-//                                      min and max return NaN if either operand is NaN
-//   lesser greater                     a < b ? a : b and a > b ? a : b: b where either is NaN
-//   product_error                      a*b - p, what rounding p = a*b lost
-//   copysign clamp                     |a| with b's sign; clamp lets NaN through
-//   scale split_exponent               v 2^n for a vector n of whole numbers; x = m 2^e, m in [0.7, 1.42)
-//   select(mask, a, b)                 a where the mask's lane is set; masks come from < > == != ...
-//   to_int to_float as<U>              convert (round to nearest even); reinterpret the bits
-//   hsum hmax hmin any                 across the lanes, in a fixed tree
-//   shuffle transpose                  compile-time lane moves; an L x L block in registers
+//   Vec<T>, Int<V>, kLanes<T>     the vector of T, its integer twin, the number of lanes
+//   load store load_n store_n     whole vectors, and the first n lanes (the rest read as zero)
+//   store_past_cache store_fence  for results larger than the caches; aligned addresses, a fence at the end
+//   set1 zero                     every lane x; 0
+//   fma min max abs sqrt rint     a*b+c, in one rounding where kFused; NaN comes through min and max
+//   lesser greater                a < b ? a : b and a > b ? a : b: b where either is NaN
+//   product_error                 a*b - p, what rounding p = a*b lost
+//   copysign clamp                |a| with b's sign; NaN passes through clamp
+//   scale split_exponent          v * 2^n for a whole-numbered vector n; x = m 2^e, m in [0.7, 1.42)
+//   select(mask, a, b)            a where the mask's lane is set; masks come from < > == != ...
+//   to_int to_float as<U>         convert (round to nearest even); reinterpret the bits
+//   mul_low                       64-bit products of the low halves of 64-bit lanes
+//   hsum hmax hmin any            across the lanes, in a fixed tree
+//   shuffle transpose             compile-time lane moves; an L x L block in registers
 // clang-format on
 #pragma once
 

@@ -106,11 +106,9 @@ void finite_tile(const void* flag, void* const* p, int64_t n) {
 
 }  // namespace
 
-template <class T>
 Plan compare_plan(const ElementShape& s) {
   return walk_plan(s, 2, item_of(s.type));
 }
-template <class T>
 void compare(Ctx& ctx, const ElementShape& s, const void* a, const void* b, uint8_t* y) {
   const int item = item_of(s.type);
   const TileBody body = compare_tile_of(ElementType(s.type), CompareOp(s.op));
@@ -118,11 +116,9 @@ void compare(Ctx& ctx, const ElementShape& s, const void* a, const void* b, uint
        {3, true, {const_cast<void*>(a), const_cast<void*>(b), y}, {item, item, 1}, body, nullptr});
 }
 
-template <class T>
 Plan where_plan(const ElementShape& s) {
   return walk_plan(s, 4, item_of(s.type));
 }
-template <class T>
 void where(Ctx& ctx, const ElementShape& s, const uint8_t* mask, const void* a, const void* b,
            void* y) {
   const int item = item_of(s.type);
@@ -162,8 +158,8 @@ void all_finite(Ctx& ctx, const ElementShape& s, const T* x, int* y) {
   walk(ctx, s, {1, false, {const_cast<T*>(x)}, {int(sizeof(T))}, &finite_tile<T>, &y});
 }
 
-HL_DEFINE_RAW_KERNEL(compare);
-HL_DEFINE_RAW_KERNEL(where);
+HL_DEFINE_KERNEL_FOR(compare, void);
+HL_DEFINE_KERNEL_FOR(where, void);
 HL_DEFINE_KERNEL(where_backward);
 HL_DEFINE_KERNEL(all_finite);
 

@@ -1,7 +1,7 @@
 """What a case is: plain data that drives the correctness tests and the benchmark alike.
 
 A case names an op, its shapes, dtype and options; ``inputs.make_inputs(case, seed)`` makes its
-arrays with NumPy alone. ``bench=False`` marks the small awkward sizes that only tests want.
+arrays with NumPy alone. ``tests/reference`` lists the small awkward sizes that only tests want.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def tail_sizes(limit: int) -> tuple[int, ...]:
 
 
 def all_cases() -> tuple[Case, ...]:
-    """Every case of every family, benchmark sizes and test sizes."""
+    """Every measured case of every family; ``tests/reference`` adds sizes that only tests want."""
     from . import dense
 
     return dense.CASES

@@ -1,16 +1,15 @@
-"""Matrix products."""
+"""Matrix products and fully connected layers."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 
 from .. import _C
 
 Array = npt.NDArray[Any]
-Float = np.float32 | np.float64
 
 
 def matmul(
@@ -37,3 +36,134 @@ def matmul(
             overlaps an operand.
     """
     return _C.matmul(a, b, out, alpha, beta)
+
+
+# Activations that a product can finish with: op code, parameters, whether the gradient needs z.
+class _Activation(NamedTuple):
+    code: int
+    p0: float
+    p1: float
+    needs_z: bool
+
+
+_NONE = _Activation(-1, 0.0, 0.0, False)
+_FUSABLE = [
+    "elu",
+    "gelu",
+    "gelu_tanh",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "leaky_relu",
+    "logsigmoid",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "softsign",
+    "tanh",
+]
+_DEFAULTS = {
+    "elu": (1.0, 0.0),
+    "hardtanh": (-1.0, 1.0),
+    "leaky_relu": (0.01, 0.0),
+    "softplus": (1.0, 20.0),
+}
+_ACTIVATIONS: dict[str | None, _Activation] = {
+    name: _Activation(
+        _C.unary_ops[name], *_DEFAULTS.get(name, (0.0, 0.0)), _C.unary_saves[name] == "x"
+    )
+    for name in _FUSABLE
+}
+_ACTIVATIONS[None] = _NONE
+_NEED = {"x": 1, "w": 2, "b": 4}
+
+
+def _activation(op: str, name: str | None) -> _Activation:
+    found = _ACTIVATIONS.get(name)
+    if found is None:
+        names = ", ".join(_FUSABLE)
+        raise ValueError(f"{op}: unknown activation {name!r}; choose from None, {names}")
+    return found
+
+
+def linear(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    activation: str | None = None,
+    return_saved: bool = False,
+) -> Any:
+    """Fully connected layer ``act(x @ w.T + b)`` in one pass over the result.
+
+    Args:
+        x: ``(..., I)``, float32 or float64, contiguous.
+        w: ``(O, I)``, the same dtype, contiguous (Keras keeps the transpose, ``(I, O)``).
+        b: ``(O,)`` or None.
+        activation: ``"relu"``, ``"tanh"``, ``"sigmoid"``, ``"gelu"``, … with their default
+            parameters, or None.
+        return_saved: Return ``(y, saved)``, where ``saved`` is what the gradient needs: ``y``
+            itself, or ``x @ w.T + b`` for activations that y does not determine (GELU, SiLU, Mish,
+            …).
+
+    Returns:
+        ``(..., O)``, or ``(y, saved)``.
+
+    Raises:
+        TypeError: Not arrays, not float32 or float64, or different dtypes.
+        ValueError: Shapes that do not match, operands that are not contiguous, or an unknown
+            activation.
+    """
+    act = _activation("linear", activation)
+    if return_saved:
+        if act.needs_z:
+            return _C.linear_forward(x, w, b, act.code, True, act.p0, act.p1)
+        y = _C.linear_forward(x, w, b, act.code, False, act.p0, act.p1)
+        return y, y
+    return _C.linear_forward(x, w, b, act.code, False, act.p0, act.p1)
+
+
+def linear_backward(
+    dy: Array,
+    x: Array,
+    w: Array,
+    *,
+    y: Array | None = None,
+    saved: Array | None = None,
+    activation: str | None = None,
+    need: Sequence[str] = ("x", "w", "b"),
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Gradients of :func:`linear`.
+
+    With ``dz = dy * act'``: ``dx = dz @ w``, ``dw = dz.T @ x``, ``db = dz.sum(0)``.
+
+    Args:
+        dy: Gradient of the result, ``(..., O)``.
+        x: As given to :func:`linear`.
+        w: As given to :func:`linear`.
+        y: The result, for activations whose gradient it determines (ReLU, tanh, sigmoid, …).
+        saved: What ``linear(..., return_saved=True)`` returned; needed for the others.
+        activation: As given to :func:`linear`.
+        need: Which gradients to compute, of ``"x"``, ``"w"``, ``"b"``.
+
+    Returns:
+        ``(dx, dw, db)``, None for those not in ``need``.
+    """
+    act = _activation("linear_backward", activation)
+    bits = 0
+    for name in need:
+        if name not in _NEED:
+            raise ValueError(f"linear_backward: need has {name!r}, expected 'x', 'w' or 'b'")
+        bits |= _NEED[name]
+    if saved is None:
+        if act.needs_z and y is not None:
+            raise ValueError(
+                f"linear_backward: y does not determine the gradient of {activation}; pass saved= "
+                "from linear(..., return_saved=True)"
+            )
+        saved = y
+    return _C.linear_backward(dy, x, w, saved, act.code, bits, act.p0, act.p1)

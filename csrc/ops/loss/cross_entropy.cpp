@@ -1,0 +1,198 @@
+#include "kernels.h"
+#include "ops/loss/rows.h"
+
+namespace hl::cpu::HL_ISA {
+namespace {
+
+// How much row i counts in a mean.
+template <class T>
+HL_INLINE double row_weight(const ClassLossShape& s, const int64_t* labels, const T* weight,
+                            int64_t i) {
+  if (!labels) return 1;
+  if (labels[i] == s.ignore_index) return 0;
+  return weight ? double(weight[labels[i]]) : 1;
+}
+
+template <class T>
+double mean_divisor(const ClassLossShape& s, const int64_t* labels, const T* weight) {
+  double sum = 0;
+  for (int64_t i = 0; i < s.N; ++i) sum += row_weight(s, labels, weight, i);
+  return sum;
+}
+
+template <class T>
+double total_weight(const ClassLossShape& s, const T* weight) {
+  if (!weight) return double(s.C);
+  double sum = 0;
+  for (int64_t c = 0; c < s.C; ++c) sum += double(weight[c]);
+  return sum;
+}
+
+// w[c] q[c], the factor of -logp[c] with soft targets; 0 in lanes beyond the row.
+template <class T>
+struct SoftFactor {
+  const T *soft, *weight;
+  Vec<T> keep, even;  // 1 - e, e / C
+
+  HL_INLINE SoftFactor(const ClassLossShape& s, const T* soft, const T* weight)
+      : soft(soft),
+        weight(weight),
+        keep(set1(T(1 - s.smoothing))),
+        even(set1(T(s.smoothing / double(s.C)))) {}
+
+  HL_INLINE Vec<T> at(int64_t i, int64_t lanes) const {
+    Vec<T> q = fma(keep, load_some(soft + i, lanes), even);
+    if (weight) q *= load_some(weight + i, lanes);
+    return lanes == kLanes<T> ? q : first_of<T>(q, lanes, Vec<T>{});
+  }
+};
+
+// S factor (x - m) over a row, where a lane beyond it is 0.
+template <class T, class F>
+HL_INLINE double weighted_gap(const T* x, int64_t n, T m, F factor) {
+  const Vec<T> shift = set1(m);
+  return sum_over<T>(n, [=](int64_t i, int64_t lanes) __attribute__((always_inline)) {
+    const Vec<T> v = factor(i, lanes) * (load_some(x + i, lanes) - shift);
+    return lanes == kLanes<T> ? v : first_of<T>(v, lanes, Vec<T>{});
+  });
+}
+
+template <class T>
+HL_INLINE double row_loss(const ClassLossShape& s, const T* x, const int64_t* label, const T* soft,
+                          const T* weight, double all_weights, T m, double sum) {
+  const double low = double(log_of<double>(sum));
+  if (soft) {
+    const SoftFactor<T> f(s, soft, weight);
+    const double total =
+        sum_over<T>(s.C, [&](int64_t i, int64_t lanes)
+                             __attribute__((always_inline)) { return f.at(i, lanes); });
+    return total * low -
+           weighted_gap<T>(x, s.C, m, [&](int64_t i, int64_t lanes) __attribute__((always_inline)) {
+             return f.at(i, lanes);
+           });
+  }
+  const double w = weight ? double(weight[*label]) : 1;
+  const double hard = w * (low - (double(x[*label]) - double(m)));
+  if (s.smoothing == 0) return hard;
+  const double gap =
+      weighted_gap<T>(x, s.C, m, [&](int64_t i, int64_t lanes) __attribute__((always_inline)) {
+        return weight ? load_some(weight + i, lanes) : set1(T(1));
+      });
+  return (1 - s.smoothing) * hard + s.smoothing / double(s.C) * (all_weights * low - gap);
+}
+
+}  // namespace
+
+template <class T>
+Plan cross_entropy_forward_plan(const ClassLossShape& s) {
+  return row_loss_plan("rows", s.N, s.C, double(s.N) * double(s.C) * sizeof(T));
+}
+template <class T>
+void cross_entropy_forward(Ctx& ctx, const ClassLossShape& s, const T* x, const int64_t* labels,
+                           const T* soft, const T* weight, T* loss, T* saved) {
+  const double all_weights = s.smoothing != 0 && !soft ? total_weight(s, weight) : 0;
+  reduce_losses<T>(ctx, s.N, s.C, s.reduction, loss, [&](int64_t i, int) {
+    const T* row = x + i * s.C;
+    const T m = fold_run<T, Same, Larger>(row, s.C);
+    const double sum = sum_exp(row, s.C, m);
+    saved[2 * i] = m, saved[2 * i + 1] = T(sum);
+    const int64_t* label = labels ? labels + i : nullptr;
+    if (label && *label == s.ignore_index) return RowSum{0, 0};
+    const T* target = soft ? soft + i * s.C : nullptr;
+    return RowSum{row_loss(s, row, label, target, weight, all_weights, m, sum),
+                  row_weight(s, labels, weight, i)};
+  });
+}
+
+template <class T>
+Plan cross_entropy_backward_plan(const ClassLossShape& s) {
+  Plan p = row_loss_plan("rows", s.N, s.C, 2 * double(s.N) * double(s.C) * sizeof(T));
+  p.shared_bytes = 0;
+  return p;
+}
+template <class T>
+void cross_entropy_backward(Ctx& ctx, const ClassLossShape& s, const T* dy, const T* x,
+                            const int64_t* labels, const T* soft, const T* weight, const T* saved,
+                            T* dx) {
+  const double divisor = s.reduction == Reduction::kMean ? mean_divisor(s, labels, weight) : 1;
+  const double even = s.smoothing / double(s.C);
+  const double all_weights = s.smoothing != 0 && !soft ? total_weight(s, weight) : 0;
+  parallel_for(ctx, s.N, row_grain(s.C), [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const T* row = x + i * s.C;
+      T* to = dx + i * s.C;
+      if (labels && labels[i] == s.ignore_index) {
+        for (int64_t c = 0; c < s.C; ++c) to[c] = 0;
+        continue;
+      }
+      const double g = double(s.reduction == Reduction::kNone ? dy[i] : dy[0]) / divisor;
+      const Vec<T> m = set1(saved[2 * i]), d = set1(T(g));
+      const double inverse = 1 / double(saved[2 * i + 1]);
+      auto softmax = [=](int64_t c, int64_t lanes) __attribute__((always_inline)) {
+        return exp(load_some(row + c, lanes) - m);
+      };
+      if (soft) {
+        const SoftFactor<T> f(s, soft + i * s.C, weight);
+        const double total =
+            sum_over<T>(s.C, [&](int64_t c, int64_t lanes)
+                                 __attribute__((always_inline)) { return f.at(c, lanes); });
+        const Vec<T> a = set1(T(total * inverse));
+        for_vectors<T>(s.C, [&](int64_t c, int64_t lanes) __attribute__((always_inline)) {
+          store_some(to + c, d * (a * softmax(c, lanes) - f.at(c, lanes)), lanes);
+        });
+        continue;
+      }
+      const double w = weight ? double(weight[labels[i]]) : 1;
+      const double hard = (1 - s.smoothing) * w;
+      const Vec<T> a = set1(T(g * (hard + even * all_weights) * inverse)), b = set1(T(g * even));
+      for_vectors<T>(s.C, [&](int64_t c, int64_t lanes) __attribute__((always_inline)) {
+        Vec<T> v = a * softmax(c, lanes);
+        if (s.smoothing != 0) v -= weight ? b * load_some(weight + c, lanes) : b;
+        store_some(to + c, v, lanes);
+      });
+      to[labels[i]] -= T(g * hard);
+    }
+  });
+}
+
+template <class T>
+Plan nll_loss_forward_plan(const ClassLossShape& s) {
+  return row_loss_plan("rows", s.N, 1, double(s.N) * 2 * sizeof(T));
+}
+template <class T>
+void nll_loss_forward(Ctx& ctx, const ClassLossShape& s, const T* logp, const int64_t* labels,
+                      const T* weight, T* loss) {
+  reduce_losses<T>(ctx, s.N, 1, s.reduction, loss, [&](int64_t i, int) {
+    const double w = row_weight(s, labels, weight, i);
+    if (labels[i] == s.ignore_index) return RowSum{0, 0};
+    return RowSum{-w * double(logp[i * s.C + labels[i]]), w};
+  });
+}
+
+template <class T>
+Plan nll_loss_backward_plan(const ClassLossShape& s) {
+  Plan p = row_loss_plan("rows", s.N, s.C, double(s.N) * double(s.C) * sizeof(T));
+  p.shared_bytes = 0;
+  return p;
+}
+template <class T>
+void nll_loss_backward(Ctx& ctx, const ClassLossShape& s, const T* dy, const int64_t* labels,
+                       const T* weight, T* dlogp) {
+  const double divisor = s.reduction == Reduction::kMean ? mean_divisor(s, labels, weight) : 1;
+  parallel_for(ctx, s.N, row_grain(s.C), [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      T* to = dlogp + i * s.C;
+      for (int64_t c = 0; c < s.C; ++c) to[c] = 0;
+      if (labels[i] == s.ignore_index) continue;
+      const double g = double(s.reduction == Reduction::kNone ? dy[i] : dy[0]) / divisor;
+      to[labels[i]] = T(-g * row_weight(s, labels, weight, i));
+    }
+  });
+}
+
+HL_DEFINE_KERNEL(cross_entropy_forward);
+HL_DEFINE_KERNEL(cross_entropy_backward);
+HL_DEFINE_KERNEL(nll_loss_forward);
+HL_DEFINE_KERNEL(nll_loss_backward);
+
+}  // namespace hl::cpu::HL_ISA

@@ -1,0 +1,121 @@
+#include "ops/matmul/linear.h"
+
+#include "kernels.h"
+#include "ops/elementwise/rows.h"
+#include "ops/matmul/product.h"
+
+namespace hl::cpu::HL_ISA {
+namespace {
+
+template <class T>
+Product forward_product(const LinearShape& s) {  // y (M, O) = x (M, I) w^T
+  return choose_product<T>({s.M, s.O, s.I, s.I, 1, 1, s.I, s.O, 1, false});
+}
+template <class T>
+Product dx_product(const LinearShape& s) {  // dx (M, I) = dz (M, O) w
+  return choose_product<T>({s.M, s.I, s.O, s.O, 1, s.I, 1, s.I, 1, false});
+}
+template <class T>
+Product dw_product(const LinearShape& s) {  // dw (O, I) = dz^T (O, M) x
+  return choose_product<T>({s.O, s.I, s.M, 1, s.O, s.I, 1, s.I, 1, false});
+}
+
+// Bias and activation on a finished piece of y, along its contiguous rows.
+template <class T>
+struct Finish {
+  T* y;
+  T* z;
+  const T* b;
+  int64_t O;
+  bool swapped;  // the product was solved transposed: its rows are y's columns
+  UnaryRow<T> act;
+  double p0, p1;
+
+  static void apply(const void* self, int64_t row, int64_t rows, int64_t column, int64_t columns) {
+    const auto& f = *static_cast<const Finish*>(self);
+    const int64_t m0 = f.swapped ? column : row, m1 = m0 + (f.swapped ? columns : rows);
+    const int64_t o = f.swapped ? row : column, n = f.swapped ? rows : columns;
+    for (int64_t m = m0; m < m1; ++m) f.line(m * f.O + o, o, n);
+  }
+
+  void line(int64_t at, int64_t o, int64_t n) const {
+    constexpr int L = kLanes<T>;
+    T* sum = z ? z + at : y + at;
+    if (b || z) {
+      for (int64_t i = 0; i < n; i += L) {
+        const int64_t k = min64(L, n - i);
+        Vec<T> v = load_n(y + at + i, k);
+        if (b) v += load_n(b + o + i, k);
+        store_n(sum + i, v, k);
+      }
+    }
+    if (act) act(sum, y + at, n, p0, p1);
+  }
+};
+
+constexpr int64_t kGrain = 1 << 14;  // elements of dz a chunk
+
+}  // namespace
+
+template <class T>
+Plan linear_forward_plan(const LinearShape& s) {
+  const Product product = forward_product<T>(s);
+  const double M = double(s.M), I = double(s.I), O = double(s.O);
+  Plan p = {};
+  p.algorithm = algorithm_name(product);
+  p.tile[0] = product.gemm.mr, p.tile[1] = product.gemm.nr, p.tile[2] = product.gemm.kc;
+  p.shared_bytes = product.shared_bytes;
+  p.worker_bytes = product.worker_bytes;
+  p.flops = 2 * M * I * O;
+  p.bytes = sizeof(T) * (M * I + I * O + O + M * O);
+  return p;
+}
+
+template <class T>
+void linear_forward(Ctx& ctx, const LinearShape& s, const T* x, const T* w, const T* b, T* y, T* z) {
+  const Product product = forward_product<T>(s);
+  const UnaryRow<T> act = s.activation == kNoActivation ? nullptr : unary_row<T>(UnaryOp(s.activation));
+  const Finish<T> finish = {y, z, b, s.O, product.view.swapped, act, s.p0, s.p1};
+  const Epilogue epilogue = {&Finish<T>::apply, &finish};
+  run_product(ctx, product, x, w, y, 1.0, 0.0, b || z || act ? &epilogue : nullptr);
+}
+
+template <class T>
+Plan linear_backward_plan(const LinearShape& s) {
+  const Product dx = dx_product<T>(s), dw = dw_product<T>(s);
+  const double M = double(s.M), I = double(s.I), O = double(s.O);
+  Plan p = {};
+  p.algorithm = algorithm_name(dw);
+  p.tile[0] = dw.gemm.mr, p.tile[1] = dw.gemm.nr, p.tile[2] = dw.gemm.kc;
+  const int64_t dz_bytes = s.activation == kNoActivation ? 0 : s.M * s.O * int64_t(sizeof(T));
+  p.shared_bytes = round_up(dz_bytes, 64) + max64(column_sums_bytes<T>(s.M, s.O),
+                                                  max64(dx.shared_bytes, dw.shared_bytes));
+  p.worker_bytes = max64(dx.worker_bytes, dw.worker_bytes);
+  p.flops = 4 * M * I * O;
+  p.bytes = sizeof(T) * (2 * M * I + 2 * I * O + O + 2 * M * O);
+  return p;
+}
+
+template <class T>
+void linear_backward(Ctx& ctx, const LinearShape& s, const T* dy, const T* x, const T* w,
+                     const T* saved, T* dx, T* dw, T* db) {
+  Ctx rest = ctx;
+  const T* dz = dy;
+  if (s.activation != kNoActivation) {
+    T* made = reinterpret_cast<T*>(ctx.shared);
+    rest.shared += round_up(s.M * s.O * int64_t(sizeof(T)), 64);
+    const UnaryBackwardRow<T> act = unary_backward_row<T>(UnaryOp(s.activation));
+    parallel_for(ctx, s.M * s.O, kGrain, [&](int64_t begin, int64_t end, int) {
+      act(dy + begin, saved + begin, made + begin, end - begin, s.p0, s.p1);
+    });
+    dz = made;
+  }
+  if (db) column_sums(rest, s.M, s.O, dz, db);
+  if (dw) run_product<T>(rest, dw_product<T>(s), dz, x, dw, 1.0, 0.0, nullptr);
+  if (dx) run_product<T>(rest, dx_product<T>(s), dz, w, dx, 1.0, 0.0, nullptr);
+}
+
+HL_DEFINE_KERNEL(linear_forward);
+HL_DEFINE_KERNEL(linear_backward);
+
+}  // namespace hl::cpu::HL_ISA

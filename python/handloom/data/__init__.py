@@ -1,0 +1,31 @@
+"""Data: sets to train on, batches, splits, scaling, and readers of the usual files."""
+
+from .catalog import Data, load, names
+from .dataset import Dataset, Subset, TensorDataset, collate
+from .loader import DataLoader
+from .preprocess import Standardizer, one_hot, standardize
+from .readers import read_cifar10, read_idx, read_npz
+from .splits import k_fold, split, train_test_split
+from .table import Table, read_csv
+
+__all__ = [
+    "Data",
+    "DataLoader",
+    "Dataset",
+    "Standardizer",
+    "Subset",
+    "Table",
+    "TensorDataset",
+    "collate",
+    "k_fold",
+    "load",
+    "names",
+    "one_hot",
+    "read_cifar10",
+    "read_csv",
+    "read_idx",
+    "read_npz",
+    "split",
+    "standardize",
+    "train_test_split",
+]

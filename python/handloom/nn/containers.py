@@ -1,0 +1,151 @@
+"""Modules made of modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from handloom.nn.module import Module
+
+
+class Sequential(Module):
+    """Runs modules one after the other: `Sequential(a, b)` or `Sequential({"first": a})`."""
+
+    def __init__(self, *modules: Any) -> None:
+        super().__init__()
+        if len(modules) == 1 and isinstance(modules[0], Mapping):
+            named: Iterable[tuple[str, Any]] = modules[0].items()
+        else:
+            named = ((str(i), m) for i, m in enumerate(modules))
+        for name, module in named:
+            setattr(self, name, _module(module, "Sequential"))
+
+    def forward(self, x: Any) -> Any:
+        for module in list(self.__dict__.values()):
+            if isinstance(module, Module):
+                x = module(x)
+        return x
+
+    def __len__(self) -> int:
+        return len(_below(self))
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(_below(self).values())
+
+    def __getitem__(self, index: int | slice) -> Any:
+        modules = _below(self)
+        if isinstance(index, slice):
+            return Sequential(dict(list(modules.items())[index]))
+        return list(modules.values())[index]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        setattr(self, list(_below(self))[index], _module(module, "Sequential"))
+
+    def append(self, module: Module) -> Sequential:
+        """Adds a module at the end."""
+        setattr(self, str(len(self)), _module(module, "Sequential"))
+        return self
+
+
+class ModuleList(Module):
+    """A list whose modules belong to the module that holds it."""
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        super().__init__()
+        self.extend(modules)
+
+    def append(self, module: Module) -> ModuleList:
+        """Adds a module at the end."""
+        setattr(self, str(len(self)), _module(module, "ModuleList"))
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> ModuleList:
+        """Adds modules at the end."""
+        for module in modules:
+            self.append(module)
+        return self
+
+    def insert(self, index: int, module: Module) -> None:
+        """Adds a module before `index`."""
+        self._replace([*self[:index], _module(module, "ModuleList"), *self[index:]])
+
+    def _replace(self, modules: list[Module]) -> None:
+        for name in _below(self):
+            delattr(self, name)
+        self.extend(modules)
+
+    def __len__(self) -> int:
+        return len(_below(self))
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(_below(self).values())
+
+    def __getitem__(self, index: int | slice) -> Any:
+        modules = list(_below(self).values())
+        return ModuleList(modules[index]) if isinstance(index, slice) else modules[index]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        setattr(self, list(_below(self))[index], _module(module, "ModuleList"))
+
+    def __delitem__(self, index: int) -> None:
+        modules = list(_below(self).values())
+        del modules[index]
+        self._replace(modules)
+
+
+class ModuleDict(Module):
+    """A dictionary whose modules belong to the module that holds it."""
+
+    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+        super().__init__()
+        self.update(modules or {})
+
+    def update(self, modules: Mapping[str, Module]) -> None:
+        """Adds or replaces modules."""
+        for name, module in modules.items():
+            self[name] = module
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        if hasattr(ModuleDict, name) or "." in name or not name:
+            raise KeyError(f"ModuleDict: {name!r} cannot be a key")
+        setattr(self, name, _module(module, "ModuleDict"))
+
+    def __getitem__(self, name: str) -> Module:
+        return _below(self)[name]
+
+    def __delitem__(self, name: str) -> None:
+        if name not in _below(self):
+            raise KeyError(name)
+        delattr(self, name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in _below(self)
+
+    def __len__(self) -> int:
+        return len(_below(self))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_below(self))
+
+    def keys(self) -> Iterable[str]:
+        """The names."""
+        return _below(self).keys()
+
+    def values(self) -> Iterable[Module]:
+        """The modules."""
+        return _below(self).values()
+
+    def items(self) -> Iterable[tuple[str, Module]]:
+        """Names and modules."""
+        return _below(self).items()
+
+
+def _below(module: Module) -> dict[str, Module]:
+    """Children by name, those that are there twice too."""
+    return {name: m for name, m in vars(module).items() if isinstance(m, Module)}
+
+
+def _module(module: Any, op: str) -> Module:
+    if not isinstance(module, Module):
+        raise TypeError(f"{op}: expected a Module, got {type(module).__name__}")
+    return module

@@ -1,0 +1,137 @@
+"""Matrix products: matmul, the linear layer with its activation, einsum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from handloom import _C
+from handloom._tape import Function
+from handloom.ops._common import TensorLike, dense
+from handloom.tensor import Array, Tensor
+
+_matmul = _C.matmul
+_linear_forward = _C.linear_forward
+_linear_backward = _C.linear_backward
+
+# What a product can finish with while its result is in registers, and the parameters of each.
+ACTIVATIONS = (
+    "relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "silu", "mish", "leaky_relu", "elu", "selu",
+    "softplus", "softsign", "hardtanh", "hardsigmoid", "hardswish", "relu6", "logsigmoid",
+)  # fmt: skip
+_CODES = {name: _C.unary_ops[name] for name in ACTIVATIONS}
+_PARAMETERS = {_C.unary_ops[name]: _C.unary_defaults[name] for name in ACTIVATIONS}
+_NEEDS_Z = frozenset(_CODES[name] for name in ACTIVATIONS if _C.unary_saves[name] == "x")
+
+
+class Matmul(Function):
+    """y = a @ b; da = dy @ bᵀ, db = aᵀ @ dy, summed over the batch axes that were broadcast."""
+
+    __slots__ = ()
+    fresh = True
+
+    def forward(ctx, a: Array, b: Array) -> Array:
+        if ctx.need:
+            ctx.saved = (a, b)
+        return _matmul(a, b)
+
+    def backward(ctx, dy: Array) -> tuple[Array | None, Array | None]:
+        a, b = ctx.saved
+        # A vector is a matrix with one row (left) or one column (right).
+        if a.ndim == 1:
+            dy = dy[..., None, :] if b.ndim > 1 else dy[None]
+        if b.ndim == 1:
+            dy = dy[..., None]
+        a2 = a[None, :] if a.ndim == 1 else a
+        b2 = b[:, None] if b.ndim == 1 else b
+        da = db = None
+        if ctx.need & 1:
+            da = _summed(_matmul(dy, b2.swapaxes(-1, -2)), a2.shape).reshape(a.shape)
+        if ctx.need & 2:
+            db = _summed(_matmul(a2.swapaxes(-1, -2), dy), b2.shape).reshape(b.shape)
+        return da, db
+
+
+class Linear(Function):
+    """y = x wᵀ + b over the last axis of x; x (…, I), w (O, I), b (O,)."""
+
+    __slots__ = ()
+    fresh = True
+
+    def forward(ctx, x: Array, w: Array, b: Array | None) -> Array:
+        if not (x.flags.c_contiguous and w.flags.c_contiguous):
+            x, w = dense(x), dense(w)
+        ctx.saved = (x, w)
+        return _linear_forward(x, w, b)
+
+    def backward(ctx, dy: Array) -> tuple[Array | None, Array | None, Array | None]:
+        x, w = ctx.saved
+        if not dy.flags.c_contiguous:
+            dy = dense(dy)
+        return _linear_backward(dy, x, w, None, -1, ctx.need)
+
+
+class LinearAct(Function):
+    """y = act(x wᵀ + b); saves z = x wᵀ + b for the activations that y does not determine."""
+
+    __slots__ = ("act",)
+    fresh = True
+
+    @property
+    def name(self) -> str:
+        return "linear"
+
+    def forward(ctx, x: Array, w: Array, b: Array | None, act: int) -> Array:
+        x, w = dense(x), dense(w)
+        ctx.act = act
+        p0, p1 = _PARAMETERS[act]
+        if ctx.need and act in _NEEDS_Z:
+            y, z = _linear_forward(x, w, b, act, True, p0, p1)
+            ctx.saved = (x, w, z)
+        else:
+            y = _linear_forward(x, w, b, act, False, p0, p1)
+            ctx.saved = (x, w, y)
+        return y
+
+    def backward(ctx, dy: Array) -> tuple[Array | None, Array | None, Array | None]:
+        x, w, saved = ctx.saved
+        return _linear_backward(dense(dy), x, w, saved, ctx.act, ctx.need, *_PARAMETERS[ctx.act])
+
+
+def _summed(g: Array, shape: tuple[int, ...]) -> Array:
+    return g if g.shape == shape else _C.sum_to(g, shape)
+
+
+def matmul(a: TensorLike, b: TensorLike) -> Tensor:
+    """a @ b with NumPy's rules: vectors, matrices, broadcast batches of matrices."""
+    out: Tensor = Matmul().run((a, b))
+    return out
+
+
+def linear(
+    x: TensorLike, w: TensorLike, b: TensorLike | None = None, activation: str | None = None
+) -> Tensor:
+    """act(x wᵀ + b): x (…, I), w (O, I), b (O,) → (…, O). Keras' Dense, with w transposed.
+
+    Raises:
+        ValueError: Shapes that do not fit, or an activation that cannot be fused.
+    """
+    if activation is None:
+        out: Tensor = Linear().run((x, w, b))
+        return out
+    try:
+        act = _CODES[activation]
+    except KeyError:
+        names = ", ".join(ACTIVATIONS)
+        raise ValueError(
+            f"linear: activation {activation!r} is unknown, expected one of {names}"
+        ) from None
+    out = LinearAct().run((x, w, b), act)
+    return out
+
+
+def outer(a: TensorLike, b: TensorLike) -> Any:
+    """The matrix a[i]·b[j] of two vectors."""
+    from handloom.ops.arithmetic import mul
+    from handloom.ops.layout import unsqueeze
+
+    return mul(unsqueeze(a, 1), unsqueeze(b, 0))

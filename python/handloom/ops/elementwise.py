@@ -1,0 +1,182 @@
+"""One number in, one number out: the mathematics is in `csrc/ops/elementwise.h`.
+
+Every function takes float32 or float64 tensors (or arrays) of any shape and strides.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from handloom import _C
+from handloom._tape import Function
+from handloom.ops._common import TensorLike
+from handloom.tensor import Array, Tensor
+
+_OP = _C.unary_ops
+_NAMES = {code: name for name, code in _OP.items()}
+_SAVES_X = frozenset(_OP[name] for name, what in _C.unary_saves.items() if what == "x")
+_SAVES_Y = frozenset(_OP[name] for name, what in _C.unary_saves.items() if what == "y")
+_forward = _C.unary_forward
+_backward = _C.unary_backward
+
+
+class Unary(Function):
+    """y = f(x); dx = dy·f'(x), from x or from y, whichever is cheaper."""
+
+    __slots__ = ("op", "p0", "p1")
+    fresh = True
+
+    op: int
+    p0: float
+    p1: float
+
+    @property
+    def name(self) -> str:
+        return _NAMES[self.op]
+
+    def forward(ctx, x: Array, op: int, p0: float, p1: float) -> Array:
+        y: Array = _forward(op, x, p0, p1, None)
+        ctx.op = op
+        if ctx.need:
+            ctx.p0 = p0
+            ctx.p1 = p1
+            if op in _SAVES_Y:
+                ctx.saved = (y,)
+            elif op in _SAVES_X:
+                ctx.saved = (x,)
+        return y
+
+    def backward(ctx, dy: Array) -> Array:
+        op = ctx.op
+        if not ctx.saved:
+            return _backward(op, dy, None, None, ctx.p0, ctx.p1)
+        if op in _SAVES_Y:
+            return _backward(op, dy, None, ctx.saved[0], ctx.p0, ctx.p1)
+        return _backward(op, dy, ctx.saved[0], None, ctx.p0, ctx.p1)
+
+
+class Clamp(Function):
+    """y = min(max(x, low), high); the gradient passes where x was kept, bounds included."""
+
+    __slots__ = ()
+    fresh = True
+
+    def forward(ctx, x: Array, low: float, high: float) -> Array:
+        y: Array = _forward(_HARDTANH, x, low, high, None)
+        ctx.saved = (x, y)
+        return y
+
+    def backward(ctx, dy: Array) -> Array:
+        x, y = ctx.saved
+        kept = _C.compare(_C.compare_ops["eq"], x, y)
+        return _C.where_backward(dy, kept, dy.shape, ())[0]
+
+
+_HARDTANH = _OP["hardtanh"]
+_INF = float("inf")
+
+
+def clamp(x: TensorLike, min: float | None = None, max: float | None = None) -> Tensor:
+    """Limits values to [min, max]; None is no limit. NumPy's `clip`.
+
+    Raises:
+        ValueError: Neither bound is given.
+    """
+    if min is None and max is None:
+        raise ValueError("clamp: expects min, max or both, got neither")
+    low = -_INF if min is None else float(min)
+    high = _INF if max is None else float(max)
+    out: Tensor = Clamp().run1(x, low, high)
+    return out
+
+
+def heaviside(x: TensorLike, value: float = 0.0) -> Tensor:
+    """1 where x > 0, `value` at 0, else 0: the perceptron's step. It has no gradient."""
+    from handloom.ops._common import array_of
+    from handloom.tensor import wrap
+
+    return wrap(_forward(_OP["heaviside"], array_of(x), float(value), 0.0, None))
+
+
+def _plain(name: str, doc: str, p0: float = 0.0, p1: float = 0.0) -> Any:
+    """A function of x alone."""
+    op = _OP[name]
+
+    def function(x: TensorLike) -> Tensor:
+        out: Tensor = Unary().run1(x, op, p0, p1)
+        return out
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+exp = _plain("exp", "eˣ.")
+log = _plain("log", "Natural logarithm; −inf at 0, NaN below.")
+log1p = _plain("log1p", "log(1 + x), exact near 0.")
+expm1 = _plain("expm1", "eˣ − 1, exact near 0.")
+sqrt = _plain("sqrt", "Square root; NaN below 0.")
+rsqrt = _plain("rsqrt", "1/√x.")
+square = _plain("square", "x².")
+reciprocal = _plain("reciprocal", "1/x.")
+sign = _plain("sign", "−1, 0 or 1; its gradient is 0.")
+floor = _plain("floor", "The largest integer ≤ x; its gradient is 0.")
+sin = _plain("sin", "Sine.")
+cos = _plain("cos", "Cosine.")
+erf = _plain("erf", "Error function, 2/√π ∫₀ˣ exp(−t²) dt.")
+tanh = _plain("tanh", "Hyperbolic tangent.")
+sigmoid = _plain("sigmoid", "1/(1 + e⁻ˣ).")
+relu = _plain("relu", "max(x, 0); the gradient at 0 is 0.")
+selu = _plain("selu", "λ·x for x > 0, λα(eˣ − 1) below (Klambauer et al., 2017).")
+silu = _plain("silu", "x·sigmoid(x) (Elfwing et al., 2018; also Swish).")
+mish = _plain("mish", "x·tanh(softplus(x)) (Misra, 2019).")
+softsign = _plain("softsign", "x/(1 + |x|).")
+hardsigmoid = _plain("hardsigmoid", "x/6 + 1/2, limited to [0, 1].")
+hardswish = _plain("hardswish", "x·hardsigmoid(x) (Howard et al., 2019).")
+relu6 = _plain("relu6", "x limited to [0, 6].")
+logsigmoid = _plain("logsigmoid", "log(sigmoid(x)), without overflow.")
+_gelu_erf = _plain("gelu", "x·Φ(x) (Hendrycks & Gimpel, 2016).")
+_gelu_tanh = _plain("gelu_tanh", "GELU through tanh.")
+
+
+def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
+    """x·Φ(x) (Hendrycks & Gimpel, 2016); `approximate="tanh"` is the form of GPT-2.
+
+    Raises:
+        ValueError: `approximate` is neither "none" nor "tanh".
+    """
+    if approximate == "none":
+        out: Tensor = _gelu_erf(x)
+    elif approximate == "tanh":
+        out = _gelu_tanh(x)
+    else:
+        raise ValueError(f"gelu: approximate={approximate!r}, expected 'none' or 'tanh'")
+    return out
+
+
+def leaky_relu(x: TensorLike, negative_slope: float = 0.01) -> Tensor:
+    """x for x > 0, negative_slope·x below. Keras' default slope is 0.3."""
+    out: Tensor = Unary().run1(x, _OP["leaky_relu"], float(negative_slope), 0.0)
+    return out
+
+
+def elu(x: TensorLike, alpha: float = 1.0) -> Tensor:
+    """x for x > 0, α(eˣ − 1) below (Clevert et al., 2015)."""
+    out: Tensor = Unary().run1(x, _OP["elu"], float(alpha), 0.0)
+    return out
+
+
+def softplus(x: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(βx))/β; x itself where βx > threshold."""
+    if beta == 0:
+        raise ValueError("softplus: beta is 0, expected another number")
+    out: Tensor = Unary().run1(x, _OP["softplus"], float(beta), float(threshold))
+    return out
+
+
+def hardtanh(x: TensorLike, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """x limited to [min_val, max_val]; the gradient at the limits is 0."""
+    if not min_val <= max_val:
+        raise ValueError(f"hardtanh: min_val {min_val} is above max_val {max_val}")
+    out: Tensor = Unary().run1(x, _HARDTANH, float(min_val), float(max_val))
+    return out

@@ -1,0 +1,326 @@
+"""Losses, each one fused kernel forward and one backward. The class axis is the last.
+
+`reduction` is "mean", "sum" or "none" everywhere, with PyTorch's meaning.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from handloom import _C
+from handloom._tape import Function
+from handloom.ops._common import TensorLike, dense, reduction_of
+from handloom.tensor import Array, Tensor
+
+_POINTWISE = _C.pointwise_losses
+_POINTWISE_NAMES = {code: name for name, code in _POINTWISE.items()}
+_ce_forward = _C.cross_entropy_forward
+_ce_backward = _C.cross_entropy_backward
+
+
+class CrossEntropy(Function):
+    """−log softmax(logits)[target], or −Σ target·log softmax(logits)."""
+
+    __slots__ = ("options", "state")
+    fresh = True
+
+    @property
+    def name(self) -> str:
+        return "cross_entropy"
+
+    def forward(
+        ctx,
+        logits: Array,
+        target: Array,
+        weight: Array | None,
+        ignore_index: int,
+        label_smoothing: float,
+        reduction: int,
+    ) -> Array:
+        if ctx.need & ~1:
+            raise NotImplementedError("cross_entropy: only logits have a gradient, detach target")
+        logits = dense(logits)
+        loss, ctx.state = _ce_forward(
+            logits, target, weight, ignore_index, label_smoothing, reduction
+        )
+        if ctx.need:
+            ctx.options = (ignore_index, label_smoothing, reduction)
+            ctx.saved = (logits, target) if weight is None else (logits, target, weight)
+        return loss
+
+    def backward(ctx, dy: Array) -> Array:
+        saved = ctx.saved
+        weight = saved[2] if len(saved) == 3 else None
+        return _ce_backward(dense(dy), saved[0], saved[1], weight, *ctx.options, ctx.state)
+
+
+class NllLoss(Function):
+    """−log_probs[target]."""
+
+    __slots__ = ("options", "state")
+    fresh = True
+
+    @property
+    def name(self) -> str:
+        return "nll_loss"
+
+    def forward(
+        ctx,
+        log_probs: Array,
+        target: Array,
+        weight: Array | None,
+        ignore_index: int,
+        reduction: int,
+    ) -> Array:
+        log_probs = dense(log_probs)
+        loss, ctx.state = _C.nll_loss_forward(log_probs, target, weight, ignore_index, reduction)
+        ctx.options = (ignore_index, reduction)
+        ctx.saved = (log_probs, target) if weight is None else (log_probs, target, weight)
+        return loss
+
+    def backward(ctx, dy: Array) -> Array:
+        saved = ctx.saved
+        weight = saved[2] if len(saved) == 3 else None
+        return _C.nll_loss_backward(dense(dy), saved[0], saved[1], weight, *ctx.options, ctx.state)
+
+
+class Pointwise(Function):
+    """loss(x[i], target[i]), weighted, then reduced; both may have a gradient."""
+
+    __slots__ = ("op", "options", "pos_weight", "weight")
+    fresh = True
+
+    @property
+    def name(self) -> str:
+        return _POINTWISE_NAMES[self.op]
+
+    def forward(
+        ctx,
+        x: Array,
+        target: Array,
+        weight: Array | None,
+        pos_weight: Array | None,
+        op: int,
+        p0: float,
+        p1: float,
+        reduction: int,
+    ) -> Array:
+        x, target = dense(x), dense(target)
+        ctx.op = op
+        if ctx.need & ~3:
+            raise NotImplementedError(f"{ctx.name}: weights have no gradient, detach them")
+        if ctx.need:
+            ctx.weight, ctx.pos_weight, ctx.options = weight, pos_weight, (p0, p1, reduction)
+            ctx.saved = (x, target)
+        return _C.pointwise_loss_forward(op, x, target, weight, pos_weight, p0, p1, reduction)
+
+    def backward(ctx, dy: Array) -> tuple[Array | None, Array | None]:
+        x, target = ctx.saved
+        return _C.pointwise_loss_backward(
+            ctx.op, dense(dy), x, target, ctx.weight, ctx.pos_weight, *ctx.options, ctx.need
+        )
+
+
+class GaussianKl(Function):
+    """KL(N(mu, exp(logvar)) ‖ N(0, 1)) in closed form."""
+
+    __slots__ = ("reduction",)
+    fresh = True
+
+    def forward(ctx, mu: Array, logvar: Array, reduction: int) -> Array:
+        mu, logvar = dense(mu), dense(logvar)
+        ctx.reduction, ctx.saved = reduction, (mu, logvar)
+        return _C.gaussian_kl_forward(mu, logvar, reduction)
+
+    def backward(ctx, dy: Array) -> tuple[Array | None, Array | None]:
+        mu, logvar = ctx.saved
+        dmu, dlogvar = _C.gaussian_kl_backward(dense(dy), mu, logvar, ctx.reduction)
+        return dmu if ctx.need & 1 else None, dlogvar if ctx.need & 2 else None
+
+
+class DiceLoss(Function):
+    """1 − (2Σpt + s)/(Σp + Σt + s) for each sample."""
+
+    __slots__ = ("options",)
+    fresh = True
+
+    def forward(ctx, p: Array, target: Array, smooth: float, reduction: int) -> Array:
+        p, target = dense(p), dense(target)
+        ctx.options, ctx.saved = (smooth, reduction), (p, target)
+        return _C.dice_loss_forward(p, target, smooth, reduction)
+
+    def backward(ctx, dy: Array) -> Array:
+        p, target = ctx.saved
+        return _C.dice_loss_backward(dense(dy), p, target, *ctx.options)
+
+
+def _target(target: Any) -> Any:
+    """Labels may come as a list."""
+    return target if isinstance(target, (Tensor, np.ndarray)) else np.asarray(target)
+
+
+def cross_entropy(
+    logits: TensorLike,
+    target: Any,
+    weight: TensorLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Softmax and negative log likelihood in one (Keras: CategoricalCrossentropy, from logits).
+
+    Args:
+        logits: (…, C), float32 or float64.
+        target: Class indices (…), int64 or int32, or class probabilities (…, C).
+        weight: (C,), the weight of each class; the mean is over the weights then.
+        ignore_index: A label that does not count.
+        reduction: "mean", "sum" or "none".
+        label_smoothing: ε of (1 − ε)·target + ε/C (Szegedy et al., 2015).
+
+    Raises:
+        ValueError: A label outside 0 … C−1, shapes that do not fit, ε outside [0, 1].
+    """
+    out: Tensor = CrossEntropy().run(
+        (logits, _target(target), weight),
+        ignore_index,
+        label_smoothing,
+        reduction_of(reduction, "cross_entropy"),
+    )
+    return out
+
+
+def nll_loss(
+    log_probs: TensorLike,
+    target: Any,
+    weight: TensorLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """−log_probs[target]: log_probs (…, C), target (…) of class indices."""
+    out: Tensor = NllLoss().run(
+        (log_probs, _target(target), weight), ignore_index, reduction_of(reduction, "nll_loss")
+    )
+    return out
+
+
+def _pointwise(
+    name: str,
+    x: TensorLike,
+    target: TensorLike,
+    reduction: str,
+    p0: float = 0.0,
+    p1: float = 0.0,
+    weight: TensorLike | None = None,
+    pos_weight: TensorLike | None = None,
+) -> Tensor:
+    code = reduction_of(reduction, name)
+    out: Tensor = Pointwise().run(
+        (x, target, weight, pos_weight), _POINTWISE[name], float(p0), float(p1), code
+    )
+    return out
+
+
+def mse_loss(x: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
+    """(x − target)²."""
+    return _pointwise("mse", x, target, reduction)
+
+
+def l1_loss(x: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
+    """|x − target|."""
+    return _pointwise("l1", x, target, reduction)
+
+
+def smooth_l1_loss(
+    x: TensorLike, target: TensorLike, reduction: str = "mean", beta: float = 1.0
+) -> Tensor:
+    """d²/(2β) for |d| < β, |d| − β/2 beyond (Girshick, 2015); d = x − target."""
+    if beta < 0:
+        raise ValueError(f"smooth_l1_loss: beta is {beta}, expected at least 0")
+    if beta == 0:
+        return l1_loss(x, target, reduction)
+    return _pointwise("smooth_l1", x, target, reduction, beta)
+
+
+def huber_loss(
+    x: TensorLike, target: TensorLike, reduction: str = "mean", delta: float = 1.0
+) -> Tensor:
+    """d²/2 for |d| ≤ δ, δ(|d| − δ/2) beyond (Huber, 1964); d = x − target."""
+    if delta <= 0:
+        raise ValueError(f"huber_loss: delta is {delta}, expected more than 0")
+    return _pointwise("huber", x, target, reduction, delta)
+
+
+def binary_cross_entropy(
+    x: TensorLike, target: TensorLike, weight: TensorLike | None = None, reduction: str = "mean"
+) -> Tensor:
+    """−t·log x − (1 − t)·log(1 − x) of probabilities; logarithms are limited to −100."""
+    return _pointwise("bce", x, target, reduction, weight=weight)
+
+
+def binary_cross_entropy_with_logits(
+    x: TensorLike,
+    target: TensorLike,
+    weight: TensorLike | None = None,
+    reduction: str = "mean",
+    pos_weight: TensorLike | None = None,
+) -> Tensor:
+    """`binary_cross_entropy` of sigmoid(x), without overflow; pos_weight scales the t = 1 term."""
+    return _pointwise("bce_with_logits", x, target, reduction, 0.0, 0.0, weight, pos_weight)
+
+
+def kl_div(
+    x: TensorLike, target: TensorLike, reduction: str = "mean", log_target: bool = False
+) -> Tensor:
+    """target·(log target − x), where x is a log-probability; also target, with log_target.
+
+    `reduction="batchmean"` divides the sum by the first size, which is the divergence itself.
+    """
+    if reduction == "batchmean":
+        from handloom.ops.arithmetic import div
+
+        total = _pointwise("kl_div", x, target, "sum", float(log_target))
+        return div(total, float(x.shape[0]))
+    return _pointwise("kl_div", x, target, reduction, float(log_target))
+
+
+def hinge_embedding_loss(
+    x: TensorLike, target: TensorLike, margin: float = 1.0, reduction: str = "mean"
+) -> Tensor:
+    """x where target = 1, max(0, margin − x) where target = −1."""
+    return _pointwise("hinge_embedding", x, target, reduction, margin)
+
+
+def focal_loss(
+    x: TensorLike,
+    target: TensorLike,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    reduction: str = "mean",
+) -> Tensor:
+    """Sigmoid focal loss of logits, α_t(1 − p_t)^γ·BCE (Lin et al., 2017); alpha < 0: no α_t.
+
+    torchvision's `sigmoid_focal_loss`, whose default reduction is "none".
+    """
+    return _pointwise("focal", x, target, reduction, alpha, gamma)
+
+
+def gaussian_kl(mu: TensorLike, logvar: TensorLike, reduction: str = "mean") -> Tensor:
+    """KL(N(mu, exp(logvar)) ‖ N(0, 1)) = −½(1 + logvar − mu² − exp(logvar)) (Kingma & Welling).
+
+    Args:
+        mu: (N, …) means.
+        logvar: (N, …) logarithms of the variances.
+        reduction: "mean" averages over the N samples what each sums over its latent axes.
+    """
+    out: Tensor = GaussianKl().run((mu, logvar), reduction_of(reduction, "gaussian_kl"))
+    return out
+
+
+def dice_loss(
+    p: TensorLike, target: TensorLike, smooth: float = 1.0, reduction: str = "mean"
+) -> Tensor:
+    """1 − (2Σpt + s)/(Σp + Σt + s) for each sample; p and target (N, …) in [0, 1]."""
+    out: Tensor = DiceLoss().run((p, target), float(smooth), reduction_of(reduction, "dice_loss"))
+    return out

@@ -1,0 +1,46 @@
+"""One kernel call over many arrays at once: norms, scaling, limits, moving averages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from handloom import _C
+from handloom.tensor import Array, Tensor
+
+
+def total_norm(arrays: Sequence[Array], order: float = 2.0) -> float:
+    """The norm of all elements of all arrays together; order 1, 2 or inf."""
+    norm: float = _C.multi_norm(list(arrays), float(order))
+    return norm
+
+
+def scale_(arrays: Sequence[Array], factor: float) -> None:
+    """Multiplies every element in place."""
+    _C.multi_scale(list(arrays), float(factor))
+
+
+def clamp_(arrays: Sequence[Array], low: float, high: float) -> None:
+    """Limits every element in place."""
+    _C.multi_clamp(list(arrays), float(low), float(high))
+
+
+def lerp_(targets: Sequence[Array], sources: Sequence[Array], weight: float) -> None:
+    """target += weight·(source − target), in place: one step of a moving average."""
+    _C.multi_lerp(list(targets), list(sources), float(weight))
+
+
+def fill_(x: Tensor, value: float) -> Tensor:
+    """Sets every element, in place."""
+    _C.fill(x._array, value)
+    x._version[0] += 1
+    return x
+
+
+def copy_(x: Tensor, source: Tensor | Array) -> Tensor:
+    """Writes source (broadcast) into x, in place; same dtype."""
+    array = source._array if isinstance(source, Tensor) else source
+    if array.dtype != x._array.dtype:
+        array = array.astype(x._array.dtype)
+    _C.assign(x._array, array)
+    x._version[0] += 1
+    return x

@@ -1,0 +1,1 @@
+"""Training: metrics of what a model has learnt."""

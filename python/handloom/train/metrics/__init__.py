@@ -1,0 +1,37 @@
+"""Metrics of classification and regression, on arrays or tensors, summed in float64.
+
+The truth comes first, as in scikit-learn, whose definitions these are. Labels are class numbers
+from 0. Keras: `keras.metrics`.
+"""
+
+from .classification import (
+    PrecisionRecallF1,
+    accuracy,
+    confusion_matrix,
+    f1_score,
+    precision,
+    precision_recall_f1,
+    recall,
+    top_k_accuracy,
+)
+from .probability import RocCurve, log_loss, roc_auc, roc_curve
+from .regression import mae, mse, r2_score, rmse
+
+__all__ = [
+    "PrecisionRecallF1",
+    "RocCurve",
+    "accuracy",
+    "confusion_matrix",
+    "f1_score",
+    "log_loss",
+    "mae",
+    "mse",
+    "precision",
+    "precision_recall_f1",
+    "r2_score",
+    "recall",
+    "rmse",
+    "roc_auc",
+    "roc_curve",
+    "top_k_accuracy",
+]
