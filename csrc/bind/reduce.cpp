@@ -2,6 +2,9 @@
 #include "bind/invoke.h"
 #include "bind/register.h"
 
+// Dims come and go as tuples.
+#include <pybind11/stl.h>
+
 namespace hl::bind {
 namespace {
 

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 # The tensor module comes first: the tape and the operations are written in terms of it.
 from handloom import tensor as _tensor_module  # isort: skip
-from handloom import kernels as kernels
 from handloom import ops as ops
-from handloom._C import version as __version__
 from handloom._runtime import (
+    __version__,
     available_isas,
     empty_cache,
     get_num_threads,
@@ -100,7 +99,7 @@ from handloom.ops import (
 from handloom.tensor import Tensor, from_numpy, tensor
 
 if TYPE_CHECKING:
-    from handloom import cuda, data, io, nn, optim, train
+    from handloom import cuda, data, io, kernels, nn, optim, train
     from handloom._anomaly import detect_anomaly
     from handloom._gradcheck import gradcheck
     from handloom.io import load, save
@@ -217,6 +216,7 @@ _LAZY = {
     "detect_anomaly": "handloom._anomaly",
     "gradcheck": "handloom._gradcheck",
     "io": "handloom.io",
+    "kernels": "handloom.kernels",
     "load": "handloom.io",
     "nn": "handloom.nn",
     "optim": "handloom.optim",

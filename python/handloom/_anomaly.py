@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from handloom import _C
 from handloom._tape import Function, watchers
+from handloom.ops.reduce import all_finite
 from handloom.tensor import FLOATS, Array
 
 
@@ -86,4 +86,4 @@ def _checksum(saved: Any) -> int:
 
 
 def _has_nan(a: Array) -> bool:
-    return a.dtype in FLOATS and not _C.isfinite_all(a) and bool(np.isnan(a).any())
+    return a.dtype in FLOATS and not all_finite(a) and bool(np.isnan(a).any())

@@ -3,6 +3,9 @@
 Names and arguments are PyTorch's (`dim`, `keepdim`).
 """
 
+# Every self here is a Tensor, which a mixin cannot tell mypy.
+# mypy: disable-error-code="arg-type"
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from handloom import _C
 
+__version__: str = _C.version
+
 # threads and instruction sets
 
 

@@ -133,7 +133,8 @@ class Function:
         self.order = next(_order)
         self.hooks = None
         self.versions = versions = []
-        for s in self.saved:
+        saved: tuple[Any, ...] = self.saved
+        for s in saved:
             if s is y:
                 versions.append((version, 0))
             else:
@@ -170,7 +171,8 @@ class Function:
         self.order = next(_order)
         self.hooks = None
         self.versions = versions = []
-        for s in self.saved:
+        saved: tuple[Any, ...] = self.saved
+        for s in saved:
             if s is y:
                 versions.append((version, 0))
             elif s is a and x is not a:

@@ -67,11 +67,12 @@ class Wanted:
         node.need = sum(
             1 << i for i, s in enumerate(node.inputs) if s is not None and s in self.path
         )
-        if node.need == 0:
-            return ()
-        grads = node.backward(*dy) if dy.__class__ is list else node.backward(dy)
-        node.need = need
-        return grads
+        try:
+            if node.need == 0:
+                return ()
+            return node.backward(*dy) if dy.__class__ is list else node.backward(dy)
+        finally:
+            node.need = need
 
 
 _ones: dict[Any, Array] = {}

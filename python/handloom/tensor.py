@@ -128,7 +128,7 @@ class Tensor(Methods):
         device: object = None,
     ) -> None:
         array = as_ndarray(data, "tensor", dtype)
-        if array is data or isinstance(data, Tensor) or array.base is not None:
+        if array.base is not None or hasattr(data, "__array__"):
             array = array.copy()
         check_device(device, "tensor")
         self._array = array

@@ -95,14 +95,15 @@ struct OnePass {
 // ---- folds of two passes over a block that stays in cache
 // ----------------------------------------
 
-// parts: mean, what is left of it below its last bit, sum of squared deviations
+// parts: mean, what is left of it below its last bit, sum of squared deviations, and for float64
+// what is left of that
 template <class T_>
 struct Variance {
   using T = T_;
   using Out = T;
-  static constexpr int kParts = 3;
+  static constexpr int kParts = sizeof(T) == 8 ? 4 : 3;
 
-  static HL_INLINE void row(const T* x, int64_t n, Where, double (&p)[3]) {
+  static HL_INLINE void row(const T* x, int64_t n, Where, double (&p)[kParts]) {
     constexpr int L = kLanes<T>;
     const T mean = fold_run<T, Same, Add>(x, n) / T(n);
     const Vec<T> m = set1(mean);
@@ -122,6 +123,7 @@ struct Variance {
     }
     settle(double(mean), double(hsum((e[0] + e[2]) + (e[1] + e[3]))),
            double(hsum((q[0] + q[2]) + (q[1] + q[3]))), double(n), p[0], p[1], p[2]);
+    if constexpr (kParts == 4) p[3] = 0;
   }
   static HL_INLINE void columns(const Block<T>& b, Where, double (*p)[kStrip]) {
     const Vec<T> n = set1(T(b.rows));
@@ -135,6 +137,7 @@ struct Variance {
       for (int i = 0; i < lanes; ++i) {
         settle(double(m[i]), double(e[i]), double(q[i]), b.rows, p[0][c + i], p[1][c + i],
                p[2][c + i]);
+        if constexpr (kParts == 4) p[3][c + i] = 0;
       }
     });
   }
@@ -143,17 +146,29 @@ struct Variance {
                                double& squares) {
     mean = m, rest = e / n, squares = q - e * (e / n);
   }
-  static HL_INLINE void merge(D (&a)[3], double na, const D (&b)[3], double nb) {
+  static HL_INLINE void merge(D (&a)[kParts], double na, const D (&b)[kParts], double nb) {
     const D delta = (b[0] - a[0]) + (b[1] - a[1]);
     const D share = set1(nb / (na + nb));
-    a[2] = a[2] + b[2] + delta * delta * (share * set1(na));
+    const D apart = delta * delta * (share * set1(na));
+    if constexpr (kParts == 3) {
+      a[2] = a[2] + b[2] + apart;
+    } else {
+      D first, second;
+      two_sum(a[2], b[2], a[2], first);
+      two_sum(a[2], apart, a[2], second);
+      a[3] += b[3] + (first + second);
+    }
     D rest;
     two_sum(a[0], a[1] + delta * share, a[0], rest);
     a[1] = rest;
   }
-  static HL_INLINE D finish(const D (&p)[3], const ReduceShape& s) {
+  static HL_INLINE D finish(const D (&p)[kParts], const ReduceShape& s) {
     const double left = double(s.count) - s.correction;
-    const D var = max(p[2], D{}) / set1(left > 0 ? left : 0.0);
+    D squares = p[2];
+    if constexpr (kParts == 4) {  // an infinite sum has NaN for its rounding error
+      squares = select(abs(p[2]) < set1(kInf<double>), p[2] + p[3], p[2]);
+    }
+    const D var = max(squares, D{}) / set1(left > 0 ? left : 0.0);
     return s.op == ReduceOp::kStd ? sqrt(var) : var;
   }
 };

@@ -41,12 +41,6 @@ class L1Loss(_Plain):
     function = staticmethod(ops.l1_loss)
 
 
-class HingeLoss(_Plain):
-    """max(0, 1 − target·x), targets ±1. Keras: Hinge."""
-
-    function = staticmethod(ops.hinge_loss)
-
-
 class GaussianKLLoss(_Plain):
     """KL(N(mu, exp(logvar)) ‖ N(0, 1)): forward(mu, logvar). The variational autoencoder's."""
 
@@ -179,6 +173,17 @@ class HingeEmbeddingLoss(_Loss):
 
     def forward(self, x: Any, target: Any) -> Tensor:
         return ops.hinge_embedding_loss(x, target, self.margin, self.reduction)
+
+
+class HingeLoss(_Loss):
+    """max(0, margin − target·x), targets ±1. Keras: Hinge."""
+
+    def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.margin = margin
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        return ops.hinge_loss(x, target, self.margin, self.reduction)
 
 
 class FocalLoss(_Loss):

@@ -28,8 +28,8 @@ from handloom.ops.compose import (
     cosine_similarity,
     gan_discriminator_loss,
     gan_generator_loss,
-    hinge_loss,
     normalize,
+    outer,
 )
 from handloom.ops.creation import (
     arange,
@@ -42,7 +42,7 @@ from handloom.ops.creation import (
     zeros,
     zeros_like,
 )
-from handloom.ops.dense import ACTIVATIONS, linear, matmul, outer
+from handloom.ops.dense import ACTIVATIONS, linear, matmul
 from handloom.ops.einsum import einsum
 from handloom.ops.elementwise import (
     clamp,
@@ -103,6 +103,7 @@ from handloom.ops.loss import (
     focal_loss,
     gaussian_kl,
     hinge_embedding_loss,
+    hinge_loss,
     huber_loss,
     kl_div,
     l1_loss,

@@ -90,6 +90,10 @@ class Binary(Function):
 
     def forward(ctx, a: Array | float, b: Array | float, op: int) -> Array:
         ctx.op = op
+        if isinstance(a, float):
+            a = np.asarray(a, b.dtype)  # type: ignore[union-attr]  # one of them is an array
+        elif isinstance(b, float):
+            b = np.asarray(b, a.dtype)
         y: Array = _binary(op, a, b, None)
         if ctx.need:
             ctx.saved = (a, b, y) if op == _POW else (a, b)

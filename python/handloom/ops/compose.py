@@ -5,11 +5,17 @@ from __future__ import annotations
 from handloom.ops._common import TensorLike
 from handloom.ops.arithmetic import add, div, maximum, mul, sub
 from handloom.ops.elementwise import relu, softplus, square
+from handloom.ops.layout import unsqueeze
 from handloom.ops.reduce import mean, norm
 from handloom.ops.reduce import sum as sum_
 from handloom.tensor import Tensor
 
 GAN_KINDS = ("minimax", "non_saturating", "wasserstein", "least_squares", "hinge")
+
+
+def outer(a: TensorLike, b: TensorLike) -> Tensor:
+    """The matrix a[i]·b[j] of two vectors."""
+    return mul(unsqueeze(a, 1), unsqueeze(b, 0))
 
 
 def normalize(x: TensorLike, p: float = 2.0, dim: int = -1, eps: float = 1e-12) -> Tensor:
@@ -22,21 +28,6 @@ def cosine_similarity(a: TensorLike, b: TensorLike, dim: int = -1, eps: float = 
     na = maximum(norm(a, 2.0, dim, keepdim=True), eps)
     nb = maximum(norm(b, 2.0, dim, keepdim=True), eps)
     return sum_(mul(div(a, na), div(b, nb)), dim)
-
-
-def hinge_loss(x: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
-    """max(0, 1 − target·x) of scores x and targets ±1: the support vector machine's."""
-    return _reduced(relu(sub(1.0, mul(x, target))), reduction, "hinge_loss")
-
-
-def _reduced(loss: Tensor, reduction: str, op: str) -> Tensor:
-    if reduction == "mean":
-        return mean(loss)
-    if reduction == "sum":
-        return sum_(loss)
-    if reduction == "none":
-        return loss
-    raise ValueError(f"{op}: reduction {reduction!r} is unknown, expected none, mean or sum")
 
 
 def _kind(kind: str, op: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from handloom import _C
 from handloom._tape import Function
 from handloom.ops._common import TensorLike, dense
@@ -127,11 +125,3 @@ def linear(
         ) from None
     out = LinearAct().run((x, w, b), act)
     return out
-
-
-def outer(a: TensorLike, b: TensorLike) -> Any:
-    """The matrix a[i]·b[j] of two vectors."""
-    from handloom.ops.arithmetic import mul
-    from handloom.ops.layout import unsqueeze
-
-    return mul(unsqueeze(a, 1), unsqueeze(b, 0))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import string
 
 from handloom.ops._common import TensorLike, array_of
 from handloom.ops.dense import matmul
 from handloom.ops.layout import contiguous, diagonal, expand, permute, reshape
 from handloom.ops.reduce import sum as sum_
 from handloom.tensor import Tensor, wrap
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def einsum(equation: str, *operands: TensorLike) -> Tensor:
@@ -55,7 +56,7 @@ def _parse(equation: str, shapes: list[tuple[int, ...]]) -> tuple[list[str], str
             f"einsum: {equation!r} names {len(terms)} operands, {len(shapes)} were given"
         )
     used = set(left) | set(right)
-    spare = [c for c in string.ascii_letters if c not in used]
+    spare = [c for c in _LETTERS if c not in used]
     dots = 0
     out = []
     for term, shape in zip(terms, shapes):

@@ -5,12 +5,12 @@ Every function takes float32 or float64 tensors (or arrays) of any shape and str
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from handloom import _C
 from handloom._tape import Function
-from handloom.ops._common import TensorLike
-from handloom.tensor import Array, Tensor
+from handloom.ops._common import TensorLike, array_of
+from handloom.tensor import Array, Tensor, wrap
 
 _OP = _C.unary_ops
 _NAMES = {code: name for name, code in _OP.items()}
@@ -92,13 +92,10 @@ def clamp(x: TensorLike, min: float | None = None, max: float | None = None) -> 
 
 def heaviside(x: TensorLike, value: float = 0.0) -> Tensor:
     """1 where x > 0, `value` at 0, else 0: the perceptron's step. It has no gradient."""
-    from handloom.ops._common import array_of
-    from handloom.tensor import wrap
-
     return wrap(_forward(_OP["heaviside"], array_of(x), float(value), 0.0, None))
 
 
-def _plain(name: str, doc: str, p0: float = 0.0, p1: float = 0.0) -> Any:
+def _plain(name: str, doc: str, p0: float = 0.0, p1: float = 0.0) -> Callable[[TensorLike], Tensor]:
     """A function of x alone."""
     op = _OP[name]
 
@@ -146,12 +143,10 @@ def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
         ValueError: `approximate` is neither "none" nor "tanh".
     """
     if approximate == "none":
-        out: Tensor = _gelu_erf(x)
-    elif approximate == "tanh":
-        out = _gelu_tanh(x)
-    else:
-        raise ValueError(f"gelu: approximate={approximate!r}, expected 'none' or 'tanh'")
-    return out
+        return _gelu_erf(x)
+    if approximate == "tanh":
+        return _gelu_tanh(x)
+    raise ValueError(f"gelu: approximate={approximate!r}, expected 'none' or 'tanh'")
 
 
 def leaky_relu(x: TensorLike, negative_slope: float = 0.01) -> Tensor:

@@ -14,6 +14,7 @@ from handloom import _C
 from handloom._tape import Function, View
 from handloom.autograd import is_grad_enabled
 from handloom.ops._common import TensorLike, array_of, axis_of, dense, is_float
+from handloom.ops.layout import reshape, transpose
 from handloom.tensor import Array, Tensor, as_ndarray, wrap
 
 
@@ -24,12 +25,11 @@ class Slice(View):
 
     def forward(ctx, x: Array, index: Any) -> Array:
         ctx.index, ctx.shape = index, x.shape
-        y = x[index]
-        return y if isinstance(y, np.ndarray) else x[(*_as_tuple(index), ...)]
+        return _view(x, index)
 
     def backward(ctx, dy: Array) -> Array:
         dx = np.zeros(ctx.shape, dy.dtype)
-        _C.assign(dx[(*_as_tuple(ctx.index), ...)], dy)
+        _C.assign(_view(dx, ctx.index), dy)
         return dx
 
 
@@ -63,6 +63,16 @@ class Gather(Function):
 
     def backward(ctx, dy: Array) -> Array:
         return _C.scatter_add(dense(dy), ctx.index, ctx.axis, ctx.shape)
+
+
+def _view(x: Array, index: Any) -> Array:
+    """x[index]; where that is a single number, a view without axes of it."""
+    y = x[index]
+    return y if isinstance(y, np.ndarray) else x[_with_ellipsis(index)]
+
+
+def _with_ellipsis(index: Any) -> tuple[Any, ...]:
+    return (*_as_tuple(index), ...)
 
 
 def _as_tuple(index: Any) -> tuple[Any, ...]:
@@ -112,8 +122,6 @@ def _gathered(x: Tensor, items: tuple[Any, ...]) -> Tensor:
         out: Tensor = TakeRows().run1(x, _rows(first, a.shape[0]))
         return out
     # Anything else: the positions of the chosen elements in the flat array, by NumPy's own rules.
-    from handloom.ops.layout import reshape
-
     positions = np.arange(a.size, dtype=np.int64).reshape(a.shape)[items]
     picked: Tensor = TakeRows().run1(reshape(x, (a.size, 1)), positions.reshape(-1))
     return reshape(picked, positions.shape)
@@ -177,8 +185,6 @@ def gather(x: TensorLike, dim: int, index: TensorLike) -> Tensor:
 
 def index_select(x: TensorLike, dim: int, index: TensorLike) -> Tensor:
     """Slices of x along dim, in the order of a vector of indices."""
-    from handloom.ops.layout import transpose
-
     a = array_of(x)
     axis = axis_of(dim, a.ndim, "index_select")
     rows = _rows(array_of(index), a.shape[axis])

@@ -12,6 +12,7 @@ import numpy as np
 from handloom import _C
 from handloom._tape import Function
 from handloom.ops._common import TensorLike, dense, reduction_of
+from handloom.ops.arithmetic import div
 from handloom.tensor import Array, Tensor
 
 _POINTWISE = _C.pointwise_losses
@@ -42,6 +43,7 @@ class CrossEntropy(Function):
         if ctx.need & ~1:
             raise NotImplementedError("cross_entropy: only logits have a gradient, detach target")
         logits = dense(logits)
+        target = dense(target)
         loss, ctx.state = _ce_forward(
             logits, target, weight, ignore_index, label_smoothing, reduction
         )
@@ -136,8 +138,7 @@ class GaussianKl(Function):
 
     def backward(ctx, dy: Array) -> tuple[Array | None, Array | None]:
         mu, logvar = ctx.saved
-        dmu, dlogvar = _C.gaussian_kl_backward(dense(dy), mu, logvar, ctx.reduction)
-        return dmu if ctx.need & 1 else None, dlogvar if ctx.need & 2 else None
+        return _C.gaussian_kl_backward(dense(dy), mu, logvar, ctx.reduction, ctx.need)
 
 
 class DiceLoss(Function):
@@ -151,9 +152,9 @@ class DiceLoss(Function):
         ctx.options, ctx.saved = (smooth, reduction), (p, target)
         return _C.dice_loss_forward(p, target, smooth, reduction)
 
-    def backward(ctx, dy: Array) -> Array:
+    def backward(ctx, dy: Array) -> tuple[Array | None, Array | None]:
         p, target = ctx.saved
-        return _C.dice_loss_backward(dense(dy), p, target, *ctx.options)
+        return _C.dice_loss_backward(dense(dy), p, target, *ctx.options, ctx.need)
 
 
 def _target(target: Any) -> Any:
@@ -222,14 +223,18 @@ def _pointwise(
     return out
 
 
-def mse_loss(x: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
-    """(x − target)²."""
-    return _pointwise("mse", x, target, reduction)
+def mse_loss(
+    x: TensorLike, target: TensorLike, reduction: str = "mean", weight: TensorLike | None = None
+) -> Tensor:
+    """(x − target)², weighted; the mean of weighted ones is over the sum of the weights."""
+    return _pointwise("mse", x, target, reduction, weight=weight)
 
 
-def l1_loss(x: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
-    """|x − target|."""
-    return _pointwise("l1", x, target, reduction)
+def l1_loss(
+    x: TensorLike, target: TensorLike, reduction: str = "mean", weight: TensorLike | None = None
+) -> Tensor:
+    """|x − target|, weighted; the mean of weighted ones is over the sum of the weights."""
+    return _pointwise("l1", x, target, reduction, weight=weight)
 
 
 def smooth_l1_loss(
@@ -278,8 +283,6 @@ def kl_div(
     `reduction="batchmean"` divides the sum by the first size, which is the divergence itself.
     """
     if reduction == "batchmean":
-        from handloom.ops.arithmetic import div
-
         total = _pointwise("kl_div", x, target, "sum", float(log_target))
         return div(total, float(x.shape[0]))
     return _pointwise("kl_div", x, target, reduction, float(log_target))
@@ -290,6 +293,16 @@ def hinge_embedding_loss(
 ) -> Tensor:
     """x where target = 1, max(0, margin − x) where target = −1."""
     return _pointwise("hinge_embedding", x, target, reduction, margin)
+
+
+def hinge_loss(
+    x: TensorLike, target: TensorLike, margin: float = 1.0, reduction: str = "mean"
+) -> Tensor:
+    """max(0, margin − target·x) of scores x and targets ±1: the support vector machine's.
+
+    Keras: Hinge.
+    """
+    return _pointwise("hinge", x, target, reduction, margin)
 
 
 def focal_loss(

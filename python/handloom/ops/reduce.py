@@ -242,6 +242,12 @@ def all(x: TensorLike, dim: Dim = None, keepdim: bool = False) -> Tensor:
     return _integer_reduce(np.all, a, axes_of(dim, a.ndim, "all"), keepdim)
 
 
+def all_finite(a: Array) -> bool:
+    """Whether a float array has neither NaN nor infinity."""
+    finite: bool = _C.isfinite_all(a)
+    return finite
+
+
 def cumsum(x: TensorLike, dim: int) -> Tensor:
     """Running sums along dim."""
     a = array_of(x)

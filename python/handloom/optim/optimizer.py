@@ -5,7 +5,7 @@ The update rules are in `csrc/ops/optim/optim.h`; names, arguments and defaults 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -256,7 +256,8 @@ class _Plan:
         for dtype in dict.fromkeys(a.dtype for a in self._arrays):
             at = [i for i, a in enumerate(self._arrays) if a.dtype == dtype]
             progress = np.empty((len(at), 2))
-            arrays, states = [], []
+            arrays: list[Array] = []
+            states: list[Sequence[Array | None]] = []
             for row, i in enumerate(at):
                 held = state[params[i]]
                 progress[row] = held["progress"]

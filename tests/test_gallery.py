@@ -1,0 +1,208 @@
+"""The gallery's tasks learn, keep their promises, repeat themselves, and fail where they should."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from handloom import gallery
+from handloom.gallery import Context, Task, perceptron, report, run_task
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def task(run) -> Task:
+    return Task("made_up", ("N1",), "A task of this test", run)
+
+
+@pytest.mark.parametrize("name", gallery.names())
+def test_quick_run_learns(name):
+    result = run_task(gallery.get(name), quick=True)
+    assert result.problems == []
+    assert result.checks
+    assert result.passed is None
+    assert not result.failed
+    assert all(math.isfinite(check.value) for check in result.checks)
+
+
+@pytest.mark.parametrize("name", ["perceptron", "feed_forward"])
+def test_whole_run_keeps_its_promises(name):
+    result = run_task(gallery.get(name))
+    assert [(c.metric, c.value) for c in result.checks if not c.passed] == []
+    assert result.passed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mlp", "depth", "descent", "optimizers", "controls"])
+def test_slow_run_keeps_its_promises(name):
+    result = run_task(gallery.get(name))
+    assert [(c.metric, c.value) for c in result.checks if not c.passed] == []
+    assert result.passed
+
+
+def test_a_run_repeats_itself():
+    def values(seed: int) -> list[float]:
+        result = run_task(gallery.get("feed_forward"), quick=True, seeds=[seed])
+        return [check.value for check in result.checks]
+
+    assert values(3) == values(3)
+    assert values(3) != values(4)
+
+
+def test_names_and_titles():
+    assert [t.name for t in gallery.tasks()] == list(gallery.names())
+    assert gallery.get("Feed-Forward").name == "feed_forward"
+    assert all(t.rows and t.title for t in gallery.tasks())
+    with pytest.raises(ValueError, match="no task 'nope', expected one of perceptron, "):
+        gallery.get("nope")
+
+
+# the perceptron
+
+
+def test_rosenblatts_rule_corrects_only_mistakes():
+    unit = perceptron.Perceptron(2)
+    x = np.float32([[1, 2], [-1, -3]])
+    # At 0 the step is 1: the first row, of class 0, is a mistake, the second then is none.
+    assert unit.learn(x, np.float32([0, 1]), np.arange(2)) == 1
+    np.testing.assert_array_equal(unit.w, [[-1, -2]])
+    np.testing.assert_array_equal(unit.b, [-1])
+    np.testing.assert_array_equal(unit(x), [0, 1])
+
+
+def test_the_rule_separates_what_a_line_separates():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (200, 2)).astype(np.float32)
+    x = x[np.abs(x @ np.float32([1, -2]) + 0.3) > 0.1]
+    target = (x @ np.float32([1, -2]) + 0.3 > 0).astype(np.float32)
+    unit = perceptron.Perceptron(2)
+    errors = unit.train(x, target, 100, seed=0)
+    assert errors[-1] == 0
+    np.testing.assert_array_equal(unit(x), target)
+
+
+def test_the_rule_cannot_do_exclusive_or():
+    x = np.float32([[0, 0], [0, 1], [1, 0], [1, 1]])
+    target = np.float32([0, 1, 1, 0])
+    for seed in range(5):
+        unit = perceptron.Perceptron(2)
+        errors = unit.train(x, target, 50, seed)
+        assert len(errors) == 50
+        assert min(errors) >= 1
+        assert np.sum(unit(x) != target) == min(errors)  # the best weights are kept
+
+
+# promises and results
+
+
+def test_the_worst_seed_counts():
+    seen: list[int] = []
+
+    def run(context: Context) -> None:
+        seen.append(context.seed)
+        context.check("high", [0.9, 0.7, 0.8][context.seed], at_least=0.75, baseline=context.seed)
+        context.check("low", [1, 3, 2][context.seed], at_most=3)
+
+    result = run_task(task(run), seeds=range(3))
+    high, low = result.checks
+    assert seen == [0, 1, 2] == list(result.seeds)
+    assert (high.value, high.values, high.baseline, high.passed) == (0.7, (0.9, 0.7, 0.8), 1, False)
+    assert (low.value, low.passed) == (3, True)
+    assert result.passed is False
+    assert result.failed
+
+
+@pytest.mark.parametrize("losses", [[1.0, 1.0], [1.0, 2.0], [1.0, math.nan], [math.inf, 1.0]])
+def test_a_loss_that_does_not_fall_fails_even_a_quick_run(losses):
+    def run(context: Context) -> None:
+        context.check("figure", 1.0, at_least=0.0)
+        context.losses("network", losses)
+
+    for quick in (True, False):
+        result = run_task(task(run), quick=quick)
+        assert result.failed
+        assert "network" in result.problems[0]
+
+
+def test_a_figure_that_is_not_a_number_is_missed():
+    def run(context: Context) -> None:
+        context.check("figure", math.nan if context.seed else 1.0, at_most=2.0)
+
+    result = run_task(task(run), seeds=[0, 1])
+    assert result.passed is False
+    (entry,) = report.as_json([result])
+    assert entry["value"] is None
+    json.dumps(entry, allow_nan=False)
+
+
+def test_another_number_of_epochs_is_not_judged():
+    def run(context: Context) -> None:
+        context.check("epochs", context.epochs(40, 2), at_least=40)
+
+    assert run_task(task(run)).passed
+    short = run_task(task(run), epochs=7)
+    assert short.checks[0].value == 7
+    assert short.passed is None
+    assert not short.failed
+
+
+def test_a_check_has_one_bound():
+    with pytest.raises(ValueError, match="one of at_least and at_most"):
+        Context().check("figure", 1.0)
+    with pytest.raises(ValueError, match="one of at_least and at_most"):
+        Context().check("figure", 1.0, at_least=0.0, at_most=2.0)
+    with pytest.raises(ValueError, match="at least one seed"):
+        run_task(task(lambda context: None), seeds=[])
+
+
+# what is written
+
+
+def test_figures_weights_page_and_json(tmp_path):
+    pytest.importorskip("matplotlib")
+    result = run_task(
+        gallery.get("perceptron"), quick=True, out=tmp_path / "out", weights=True, seeds=[0, 1]
+    )
+    names = {path.name for path in result.files}
+    assert {"perceptron-confusion.png", "perceptron-xor.png", "perceptron-errors.png"} <= names
+    assert "perceptron-xor.safetensors" in names
+    assert names == {path.name for path in (tmp_path / "out").iterdir()}
+    for path in result.files:
+        assert path.suffix != ".png" or path.read_bytes().startswith(PNG)
+
+    page = report.write_html(tmp_path / "page", [result]).read_text()
+    assert page.count("data:image/png;base64,") == 3
+    assert "breast cancer: test accuracy" in page
+    report.write_json(tmp_path / "new" / "figures.json", [result])
+    assert json.loads((tmp_path / "new" / "figures.json").read_text()) == report.as_json([result])
+
+
+def test_every_plot_draws_hard_cases(tmp_path):
+    pytest.importorskip("matplotlib")
+    from handloom.gallery import plots
+
+    rng = np.random.default_rng(0)
+    logits = rng.standard_normal((30, 10))
+    images = rng.random((30, 8, 8, 1))
+    figures = [
+        plots.learning({"training": [1.0]}, {"training": [0.5]}, "one epoch, and a title " * 8),
+        plots.curves({"a": [3, 2, 1], "b": [2, 2, 2]}, "", "errors"),
+        plots.highlights(
+            {str(i): [3.0, 2, 1 / (i + 1)] for i in range(5)}, "five of eight", "loss"
+        ),
+        plots.paths({"x": {"a": ([1, 2], [3, 4])}}, "one panel", "loss"),
+        plots.layers({"underflown": [0.0, 1e-30, 1.0]}, "layers"),
+        plots.bars({"low": 0.1, "high": 0.99}, "points", "accuracy", target=0.95, low=0.9),
+        plots.confusion(np.zeros((2, 2), np.int64), ("a", "b"), "nothing"),
+        plots.predictions(rng.random(5), rng.random(5), "kg", "scatter"),
+        plots.mistakes(images, logits.argmax(1), logits, "no mistake"),
+        plots.mistakes(images, np.zeros(30, np.int64), logits, "mistakes"),
+    ]
+    for i, figure in enumerate(figures):
+        path = plots.save(figure, tmp_path / f"{i}.png")
+        assert path.read_bytes().startswith(PNG)
+        title = figure._suptitle
+        assert title.get_window_extent().x1 <= figure.bbox.x1

@@ -1,0 +1,462 @@
+"""The training loop does what a plain `for` loop does, and what its arguments say."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+import pytest
+
+import handloom as hl
+from handloom import data, nn, optim, train
+
+F = nn.functional
+
+
+def line(rows: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """y = 2 x₁ − x₂ + 1, without noise."""
+    x = np.random.default_rng(seed).standard_normal((rows, 2)).astype(np.float32)
+    return x, (x @ np.float32([[2], [-1]]) + 1).astype(np.float32)
+
+
+def blobs(rows: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Three classes around the corners of a triangle."""
+    rng = np.random.default_rng(1)
+    y = np.arange(rows) % 3
+    corners = np.float32([[0, 2], [2, -1], [-2, -1]])
+    return (corners[y] + 0.4 * rng.standard_normal((rows, 2))).astype(np.float32), y
+
+
+def model(seed: int = 0, inputs: int = 2, outputs: int = 1) -> nn.Module:
+    hl.manual_seed(seed)
+    return nn.Linear(inputs, outputs)
+
+
+def weights(m: nn.Module) -> np.ndarray:
+    return np.concatenate([np.asarray(w).ravel() for w in m.state_dict().values()])
+
+
+def fit(m: nn.Module, arrays=None, lr: float = 0.1, **options):
+    options = {"epochs": 2, "batch_size": 8, "seed": 0, "loss": F.mse_loss, **options}
+    options.setdefault("optimizer", optim.SGD(m.parameters(), lr=lr))
+    return train.fit(m, line() if arrays is None else arrays, **options)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+# the loop
+
+
+def test_fit_finds_the_line():
+    m = model()
+    history = fit(m, epochs=40)
+    np.testing.assert_allclose(weights(m), [2, -1, 1], atol=1e-3)
+    assert len(history) == 40
+    assert history["loss"][-1] < 1e-5 < history["loss"][0]
+
+
+def test_fit_is_the_loop_that_one_would_write():
+    x, y = line()
+    by_fit, by_hand = model(), model()
+    fit(by_fit, (x, y), epochs=3)
+
+    hl.manual_seed(0)
+    loader = data.DataLoader(data.TensorDataset(x, y), batch_size=8, shuffle=True, seed=0)
+    opt = optim.SGD(by_hand.parameters(), lr=0.1)
+    for _ in range(3):
+        for xb, yb in loader:
+            loss = F.mse_loss(by_hand(xb), yb)
+            loss.backward()
+            opt.step()
+            opt.zero_grad()
+    np.testing.assert_array_equal(weights(by_fit), weights(by_hand))
+
+
+def test_seed_fixes_dropout_and_order():
+    def trained(seed: int | None) -> np.ndarray:
+        hl.manual_seed(7)
+        m = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+        fit(m, seed=seed)
+        return weights(m)
+
+    np.testing.assert_array_equal(trained(3), trained(3))
+    assert not np.array_equal(trained(3), trained(4))
+    np.testing.assert_array_equal(trained(None), trained(None))  # manual_seed(7) decides
+
+
+def test_loss_of_an_epoch_is_the_mean_over_samples():
+    m, arrays = model(), line(21)
+    expected = train.evaluate(m, arrays, loss=F.mse_loss)["loss"]
+    history = fit(m, arrays, lr=0.0, epochs=1, batch_size=8)  # batches of 8, 8 and 5
+    assert history["loss"][0] == pytest.approx(expected, rel=1e-5)
+    plain = float(np.mean((train.predict(m, arrays[0]) - arrays[1]) ** 2))
+    assert expected == pytest.approx(plain, rel=1e-5)
+
+
+def test_loader_and_several_inputs():
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.line = nn.Linear(2, 1)
+
+        def forward(self, a, b):
+            return self.line(a) + b
+
+    x, y = line()
+    b = np.ones_like(y)
+    hl.manual_seed(0)
+    m = Sum()
+    loader = data.DataLoader(data.TensorDataset(x, b, y), batch_size=8, shuffle=True, seed=0)
+    fit(m, loader, epochs=40)
+    np.testing.assert_allclose(weights(m), [2, -1, 0], atol=1e-3)
+    np.testing.assert_allclose(train.predict(m, (x, b)), y, atol=1e-2)
+
+
+def test_accumulated_batches_are_one_large_batch():
+    x, y = line(20)
+    together, apart = model(), model()
+    fit(together, (x, y), epochs=1, batch_size=20)
+    history = fit(apart, (x, y), epochs=1, batch_size=6, accumulate=4)  # 6, 6, 6 and 2 rows
+    np.testing.assert_allclose(weights(apart), weights(together), rtol=1e-5, atol=1e-6)
+    assert len(history) == 1
+
+
+def test_clip_norm_bounds_the_step():
+    m = model()
+    before = weights(m)
+    history = fit(m, lr=1.0, epochs=1, batch_size=40, clip_norm=0.01)
+    assert np.linalg.norm(weights(m) - before) == pytest.approx(0.01, rel=1e-3)
+    assert history["grad_norm"][0] > 1.0
+
+
+def test_schedules_step_when_they_should():
+    m = model()
+    opt = optim.SGD(m.parameters(), lr=0.1)
+    schedule = optim.lr_scheduler.StepLR(opt, step_size=1, gamma=0.1)
+    history = fit(m, optimizer=opt, scheduler=schedule, epochs=3)
+    np.testing.assert_allclose(history["lr"], [0.1, 0.01, 0.001])
+
+    opt = optim.SGD(m.parameters(), lr=0.1)
+    rates: list[float] = []
+    fit(
+        m,
+        optimizer=opt,
+        scheduler=optim.lr_scheduler.OneCycleLR(opt, max_lr=0.1, total_steps=11),
+        callbacks=[
+            train.LambdaCallback(on_step_end=lambda r: rates.append(opt.param_groups[0]["lr"]))
+        ],
+        epochs=2,
+    )
+    assert len(set(rates)) == 10  # another rate after each of two times five steps
+
+    opt = optim.SGD(m.parameters(), lr=0.1)
+    plateau = optim.lr_scheduler.ReduceLROnPlateau(opt, factor=0.5, patience=0)
+    fit(
+        m,
+        optimizer=opt,
+        scheduler=plateau,
+        loss=lambda out, y: F.mse_loss(out, out.detach()),  # 0, and stays so
+        validation=line(8),
+        epochs=3,
+    )
+    assert opt.param_groups[0]["lr"] == pytest.approx(0.1 * 0.5**2)  # after the second and third
+
+
+def test_ema_ends_with_the_averaged_weights():
+    followed: list[np.ndarray] = []
+    m = model()
+    average = weights(m)
+    history = fit(
+        m,
+        ema=0.5,
+        validation=line(8, seed=1),
+        callbacks=[train.LambdaCallback(on_step_end=lambda r: followed.append(weights(m)))],
+    )
+    for w in followed:
+        average = 0.5 * average + 0.5 * w
+    np.testing.assert_allclose(weights(m), average, rtol=1e-5)
+    assert not np.allclose(weights(m), followed[-1])
+    final = train.evaluate(m, line(8, seed=1), loss=F.mse_loss)["loss"]
+    assert history["val_loss"][-1] == pytest.approx(final, rel=1e-5)
+
+
+def test_validation_and_predict_run_in_evaluation_mode():
+    hl.manual_seed(0)
+    m = nn.Sequential(nn.Linear(2, 64), nn.Dropout(0.9), nn.Linear(64, 1))
+    x, y = line(16)
+    np.testing.assert_array_equal(train.predict(m, x), train.predict(m, x))
+    assert m.training
+    found = train.evaluate(m, (x, y), loss=F.mse_loss)
+    assert found == train.evaluate(m, (x, y), loss=F.mse_loss)
+    m.eval()
+    fit(m, (x, y), epochs=1)
+    assert not m.training  # as it was before
+
+
+def test_predict_does_not_depend_on_the_batch_size():
+    x, _ = line(23)
+    m = model()
+    np.testing.assert_allclose(
+        train.predict(m, x, batch_size=5), train.predict(m, x), rtol=1e-6, atol=1e-6
+    )
+    assert train.predict(m, x).shape == (23, 1)
+
+
+# metrics
+
+
+def test_metrics_by_name_function_and_dict():
+    x, y = blobs()
+    hl.manual_seed(0)
+    m = nn.Linear(2, 3)
+
+    def wrong(true, scores):
+        return np.sum(true != scores.argmax(1))
+
+    history = fit(
+        m, (x, y), loss=F.cross_entropy, metrics=["accuracy", wrong], validation=(x, y), epochs=10
+    )
+    assert history["val_accuracy"][-1] > 0.95
+    assert history["val_wrong"][-1] == round(60 * (1 - history["val_accuracy"][-1]))
+    found = train.evaluate(m, (x, y), metrics={"share": train.metrics.accuracy})
+    assert found == {"share": history["val_accuracy"][-1]}
+
+
+def test_metrics_see_the_whole_epoch():
+    x, y = line(20)
+    m = model()
+    rows: list[int] = []
+    fit(m, (x, y), metrics={"rows": lambda true, out: rows.append(len(true)) or 0.0}, epochs=1)
+    assert rows == [20]
+
+
+# callbacks
+
+
+def test_callbacks_come_in_order():
+    seen: list[str] = []
+    names = ("on_train_begin", "on_epoch_begin", "on_step_end", "on_epoch_end", "on_train_end")
+    hook = train.LambdaCallback(**{n: (lambda r, n=n: seen.append(n[3:])) for n in names})
+    fit(model(), epochs=2, batch_size=40, callbacks=[hook])
+    epoch = ["epoch_begin", "step_end", "epoch_end"]
+    assert seen == ["train_begin", *epoch, *epoch, "train_end"]
+
+
+def test_stop_ends_training_after_the_step():
+    steps: list[int] = []
+
+    def stop(run):
+        steps.append(run.step)
+        if run.step == 3:
+            run.stop("enough")
+
+    history = fit(model(), epochs=5, callbacks=[train.LambdaCallback(on_step_end=stop)])
+    assert steps == [1, 2, 3]
+    assert history.stopped == "enough"
+    assert len(history) == 1
+
+
+def test_early_stopping_restores_the_best_weights():
+    m = model()
+    kept: list[np.ndarray] = []
+    # A rate that is too high: the loss rises from the first epoch on.
+    stopping = train.EarlyStopping("val_loss", patience=3)
+    history = fit(
+        m,
+        lr=1.3,
+        epochs=30,
+        validation=line(8),
+        callbacks=[train.LambdaCallback(on_epoch_end=lambda r: kept.append(weights(m))), stopping],
+    )
+    best, value = history.best("val_loss")
+    assert stopping.best_epoch == best
+    assert stopping.best == value
+    assert len(history) == best + 1 + 3
+    assert "val_loss" in history.stopped
+    np.testing.assert_array_equal(weights(m), kept[best])
+    assert not np.array_equal(kept[-1], kept[best])
+
+
+def test_early_stopping_takes_an_accuracy_upwards():
+    x, y = blobs()
+    hl.manual_seed(0)
+    m = nn.Linear(2, 3)
+    stopping = train.EarlyStopping("val_accuracy", patience=4, restore_best_weights=False)
+    history = fit(
+        m,
+        (x, y),
+        lr=0.02,
+        loss=F.cross_entropy,
+        metrics="accuracy",
+        validation=(x, y),
+        epochs=60,
+        callbacks=[stopping],
+    )
+    assert stopping.best == max(history["val_accuracy"]) > history["val_accuracy"][0]
+
+
+def test_checkpoint_saves_what_improves(tmp_path):
+    m = model()
+    checkpoint = train.Checkpoint(
+        tmp_path / "new" / "{epoch:02d}-{val_loss:.2f}.safetensors", monitor="val_loss"
+    )
+    kept: list[np.ndarray] = []
+    history = fit(
+        m,
+        lr=1.3,
+        epochs=4,
+        validation=line(8),
+        callbacks=[
+            train.LambdaCallback(on_epoch_end=lambda r: kept.append(weights(m))),
+            checkpoint,
+        ],
+    )
+    losses = history["val_loss"]
+    records = [i for i in range(4) if losses[i] == min(losses[: i + 1])]
+    assert len(list((tmp_path / "new").iterdir())) == len(records)
+    best = records[-1]
+    assert checkpoint.saved == str(
+        tmp_path / "new" / f"{best + 1:02d}-{losses[best]:.2f}.safetensors"
+    )
+    other = model(seed=5)
+    other.load_state_dict(hl.io.load(checkpoint.saved))
+    np.testing.assert_array_equal(weights(other), kept[best])
+
+
+def test_terminate_on_nan_stops_at_the_step():
+    x, y = line()
+    y = np.full_like(y, np.nan)
+    history = fit(model(), (x, y), epochs=5, callbacks=[train.TerminateOnNaN()])
+    assert len(history) == 1
+    assert "step 1" in history.stopped
+    assert math.isnan(history["loss"][0])
+
+
+# progress
+
+
+def test_progress_is_silent_where_there_is_no_terminal(capsys):
+    fit(model(), epochs=3, progress=True)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_progress_shows_loss_rate_and_time_left(plain, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "150")
+    monkeypatch.setattr(train.progress, "_SECONDS_BETWEEN_DRAWS", 0.0)
+    if not plain:
+        pytest.importorskip("rich")
+    stream = Terminal()
+    bar = train.ProgressBar("lines", stream=stream, plain=plain)
+    fit(model(), epochs=3, validation=line(8), progress=bar)
+    text = stream.getvalue()
+    for expected in ("lines epoch 2/3", "loss", "val_loss", "samples/s", "left", "3 epochs in"):
+        assert expected in text
+
+
+def test_progress_can_be_erased_and_never_wraps(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(train.progress, "_SECONDS_BETWEEN_DRAWS", 0.0)
+    stream = Terminal()
+    fit(model(), epochs=2, progress=train.ProgressBar(stream=stream, keep=False, plain=True))
+    assert stream.getvalue().endswith("\r\x1b[2K")
+    assert max(len(part) for part in stream.getvalue().split("\r\x1b[2K")) < 40
+
+
+# history
+
+
+def test_history_finds_the_best_epoch():
+    history = train.History()
+    history.epochs = [
+        {"loss": 3.0, "accuracy": 0.1},
+        {"loss": math.nan, "accuracy": 0.9},
+        {"loss": 2.0, "accuracy": 0.5},
+    ]
+    assert history.best("loss") == (2, 2.0)
+    assert history.best("accuracy") == (1, 0.9)
+    assert history.best("accuracy", "min") == (0, 0.1)
+    assert history.names == ("loss", "accuracy")
+    with pytest.raises(KeyError, match="no figure 'val_loss', expected one of loss, accuracy"):
+        history["val_loss"]
+    with pytest.raises(ValueError, match="mode expects"):
+        history.best("loss", "down")
+
+
+# diagnosis
+
+
+def test_diagnose_reports_norms_and_dead_units_and_changes_nothing():
+    hl.manual_seed(0)
+    m = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
+    state = {name: np.array(w) for name, w in m.state_dict().items()}
+    state["0.weight"][:2] = 0
+    state["0.bias"][:] = [-1, -1, 5, 5]  # two units never fire, two always
+    state["0.weight"][2:] = 0.01
+    m.load_state_dict(state)
+    x, y = line(16)
+    report = train.diagnose(m, (x, y), F.mse_loss)
+    assert report.dead == {"1": 0.5}
+    assert report.names == ("0.weight", "2.weight")
+    assert report.finite
+    assert all(p.grad is None for p in m.parameters())
+
+    loss = F.mse_loss(m(hl.from_numpy(x)), hl.from_numpy(y))
+    loss.backward()
+    norms = [np.linalg.norm(np.asarray(p.grad)) for p in m.parameters() if p.ndim == 2]
+    np.testing.assert_allclose(report.norms, norms, rtol=1e-5)
+    assert report.first_to_last == pytest.approx(norms[0] / norms[1], rel=1e-5)
+    assert "dead units 50%" in str(report)
+
+
+def test_diagnose_sees_what_is_not_finite():
+    x, y = line(4)
+    x[0, 0] = np.inf
+    assert not train.diagnose(model(), (x, y), F.mse_loss).finite
+
+
+# errors
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"epochs": 0}, ValueError, "fit: epochs expects at least 1, got 0"),
+        ({"epochs": 1.5}, TypeError, "fit: epochs expects an integer, got float"),
+        ({"accumulate": 0}, ValueError, "fit: accumulate expects at least 1"),
+        ({"clip_norm": 0.0}, ValueError, "fit: clip_norm expects more than 0"),
+        ({"ema": 1.5}, ValueError, "fit: ema expects a decay between 0 and 1"),
+        ({"loss": "mse"}, TypeError, "fit: loss expects a function, got str"),
+        ({"metrics": "acuracy"}, ValueError, "no metric 'acuracy', expected one of accuracy"),
+        ({"metrics": [3]}, TypeError, "a metric expects a name or a function, got int"),
+        ({"callbacks": [print]}, TypeError, "wrap a function in LambdaCallback"),
+        ({"arrays": np.ones((3, 2), np.float32)}, TypeError, "a batch expects"),
+        ({"arrays": (np.ones((3, 2)),)}, ValueError, r"expects arrays \(x, ..., y\)"),
+        ({"arrays": 3}, TypeError, "data expects arrays"),
+        ({"arrays": []}, ValueError, "no batch"),
+        (
+            {"callbacks": [train.EarlyStopping()]},
+            ValueError,
+            r"no figure 'val_loss' \(fit got no validation=\), expected one of loss",
+        ),
+        ({"callbacks": [train.Checkpoint("{nope}.safetensors")]}, ValueError, "path names 'nope'"),
+    ],
+)
+def test_bad_arguments_name_what_is_wrong(options, error, text):
+    with pytest.raises(error, match=text):
+        fit(model(), **options)
+
+
+def test_other_bad_arguments():
+    with pytest.raises(ValueError, match="evaluate: expected a loss, metrics or both"):
+        train.evaluate(model(), line())
+    with pytest.raises(ValueError, match="predict: x has no row"):
+        train.predict(model(), np.empty((0, 2), np.float32))
+    with pytest.raises(ValueError, match="patience expects at least 1"):
+        train.EarlyStopping(patience=0)
+    with pytest.raises(TypeError, match="on_step_end expects a function, got int"):
+        train.LambdaCallback(on_step_end=3)
