@@ -158,8 +158,8 @@ void all_finite(Ctx& ctx, const ElementShape& s, const T* x, int* y) {
   walk(ctx, s, {1, false, {const_cast<T*>(x)}, {int(sizeof(T))}, &finite_tile<T>, &y});
 }
 
-HL_DEFINE_KERNEL_FOR(compare, void);
-HL_DEFINE_KERNEL_FOR(where, void);
+HL_DEFINE_RAW_KERNEL(compare);
+HL_DEFINE_RAW_KERNEL(where);
 HL_DEFINE_KERNEL(where_backward);
 HL_DEFINE_KERNEL(all_finite);
 
