@@ -13,13 +13,41 @@ import handloom as hl
 from handloom import _C, kernels
 
 ACTIVATIONS = (
-    "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "logsigmoid", "mish",
-    "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign", "tanh",
-)  # fmt: skip
+    "elu",
+    "gelu",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "leaky_relu",
+    "logsigmoid",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "softsign",
+    "tanh",
+)
 FUNCTIONS = (
-    "abs", "ceil", "cos", "erf", "exp", "expm1", "floor", "log", "log1p", "neg", "reciprocal",
-    "rsqrt", "sign", "sin", "sqrt", "square",
-)  # fmt: skip
+    "abs",
+    "ceil",
+    "cos",
+    "erf",
+    "exp",
+    "expm1",
+    "floor",
+    "log",
+    "log1p",
+    "neg",
+    "reciprocal",
+    "rsqrt",
+    "sign",
+    "sin",
+    "sqrt",
+    "square",
+)
 UNARY = (*FUNCTIONS, *ACTIVATIONS)
 ARITHMETIC = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}
 COMPARISONS = {
@@ -324,8 +352,9 @@ def test_where_with_numbers_and_gradients():
 
 
 def test_a_lost_gradient_of_an_empty_array_is_zero():
-    da, db = kernels.add_backward(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32),
-                                  np.ones(3, np.float32))  # fmt: skip
+    da, db = kernels.add_backward(
+        np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), np.ones(3, np.float32)
+    )
     assert da.shape == (0, 3)
     assert db.tolist() == [0, 0, 0]
 

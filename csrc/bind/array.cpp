@@ -243,8 +243,8 @@ void check_out(const Array& out, DType dtype, const Dims& shape,
   }
   out.require_shape(shape);
   if (!out.writeable) value_error(out.op, std::string(out.name) + " is read-only");
-  for (int i = 0; i < out.ndim; ++i) {
-    if (out.strides[i] == 0 && out.shape[i] > 1 && out.size() > 0) {
+  for (int i = 0; i < out.ndim && out.size() > 0; ++i) {
+    if (out.strides[i] == 0 && out.shape[i] > 1) {
       value_error(out.op, std::string(out.name) + " is a broadcast view: several of its elements are "
                                                   "the same memory");
     }

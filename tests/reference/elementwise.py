@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from harness import Arrays, Op
 
 from handloom import kernels
 from handloom.bench.cases import Case
+from harness import Arrays, Op
 
 _erf = np.vectorize(math.erf, otypes=[float])
 

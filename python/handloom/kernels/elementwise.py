@@ -1,18 +1,20 @@
 """Operations that treat every element alike, with their derivatives.
 
-Arrays are float32 or float64, of any strides (zero and negative included); where there are two they
-have the same dtype, and a Python or NumPy number takes the dtype of the array beside it. Shapes
-broadcast as in NumPy. ``out`` takes the result if given: an array of its shape and dtype that shares
-no memory with an operand, unless it is exactly that operand; otherwise results are new C-ordered
-arrays. The largest errors in units of the last place stand in ``csrc/cpu/simd/math.h``.
+Arrays are float32 or float64, of any strides (zero and negative included); where there are two
+they have the same dtype, and a Python or NumPy number takes the dtype of the array beside it.
+Shapes broadcast as in NumPy. ``out`` takes the result if given: an array of its shape and dtype
+that shares no memory with an operand, unless it is exactly that operand; otherwise results are
+new C-ordered arrays. The largest errors in units of the last place stand in
+``csrc/cpu/simd/math.h``.
 
-Gradients are PyTorch's where mathematics leaves a choice. ``<op>_backward(dy, x, *, y=None)`` returns
-``dx = dy · f'(x)``; where f' follows from ``y = f(x)`` alone, y saves computing it again, and x may
-then be None. ``<op>_backward(dy, a, b, *, need=("a", "b"))`` returns ``(da, db)``, each summed to its
-operand's shape, None where it is not in ``need`` or the operand is a number.
+Gradients are PyTorch's where mathematics leaves a choice. ``<op>_backward(dy, x, *, y=None)``
+returns ``dx = dy · f'(x)``; where f' follows from ``y = f(x)`` alone, y saves computing it again,
+and x may then be None. ``<op>_backward(dy, a, b, *, need=("a", "b"))`` returns ``(da, db)``, each
+summed to its operand's shape, None where it is not in ``need`` or the operand is a number.
 
-Every function raises TypeError for what is no float32 or float64 array and for two different dtypes,
-and ValueError for shapes that do not broadcast and a misshapen, read-only or overlapping ``out``.
+Every function raises TypeError for what is no float32 or float64 array and for two different
+dtypes, and ValueError for shapes that do not broadcast and a misshapen, read-only or overlapping
+``out``.
 """
 
 from __future__ import annotations

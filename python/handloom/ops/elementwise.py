@@ -69,7 +69,9 @@ class Clamp(Function):
     def backward(ctx, dy: Array) -> Array:
         x, y = ctx.saved
         kept = _C.compare(_C.compare_ops["eq"], x, y)
-        return _C.where_backward(dy, kept, dy.shape, ())[0]
+        dx, _ = _C.where_backward(dy, kept, dy.shape, None)
+        assert dx is not None
+        return dx
 
 
 _HARDTANH = _OP["hardtanh"]
