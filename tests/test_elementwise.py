@@ -83,7 +83,11 @@ def views(draw, shape, dtype="float32"):
     return np.asarray(view)
 
 
-shapes = st.lists(st.sampled_from([0, 1, 1, 2, 3, 5, 17, 40]), max_size=5).map(tuple)
+shapes = (
+    st.lists(st.sampled_from([0, 1, 1, 2, 3, 5, 17, 40]), max_size=5)
+    .filter(lambda shape: math.prod(shape) <= 20_000)
+    .map(tuple)
+)
 
 
 @st.composite
@@ -146,7 +150,7 @@ def test_out_takes_the_result_in_any_layout(data):
     a, b = data.draw(operands())
     shape = np.broadcast_shapes(a.shape, b.shape)
     memory = np.full([2 * n for n in shape][::-1], np.nan, np.float32)
-    out = memory.T[tuple(slice(None, None, 2) for _ in shape)]
+    out = memory.T[(..., *(slice(None, None, 2) for _ in shape))]
     assert kernels.mul(a, b, out=out) is out
     np.testing.assert_array_equal(out, a * b)
     assert np.isnan(memory).sum() == memory.size - out.size  # nothing beside it was written
@@ -394,107 +398,6 @@ def test_a_million_terms_lose_no_more_than_numpys_pairs(shapes, isa):
     axes = {0: (0,), 1: (0,), 2: (1,)}[len(shapes[1])]
     exact = a.astype(np.float64).sum(axis=axes).reshape(db.shape)
     np.testing.assert_allclose(db, exact, rtol=2e-7)
-
-
-# ---- what is refused ----------------------------------------------------------------------------
-
-X = np.ones((3, 4), np.float32)
-
-
-def read_only():
-    x = np.ones((3, 4), np.float32)
-    x.flags.writeable = False
-    return x
-
-
-@pytest.mark.parametrize(
-    ("error", "call", "text"),
-    [
-        (TypeError, lambda: kernels.exp([1.0]), "exp: x is a list, expected a numpy.ndarray"),
-        (TypeError, lambda: kernels.exp(np.arange(3)), "exp: x has dtype int64, expected float32"),
-        (
-            TypeError,
-            lambda: kernels.add(X, X.astype(np.float64)),
-            "add: b is float64 but a is float32",
-        ),
-        (TypeError, lambda: kernels.add(1.0, 2.0), "add: neither a nor b is a numpy.ndarray"),
-        (TypeError, lambda: kernels.add(X, "1"), "add: b is a str, expected a numpy.ndarray or a"),
-        (TypeError, lambda: kernels.add(X, 1j), "add: b is a complex, expected"),
-        (
-            TypeError,
-            lambda: kernels.where(np.ones(3), X, X),
-            "where: mask has dtype float64, expected",
-        ),
-        (TypeError, lambda: kernels.tanh_backward(X, None), "tanh_backward: needs x or y"),
-        (TypeError, lambda: kernels.gelu_backward(X, None), "gelu_backward: needs x"),
-        (TypeError, lambda: kernels.exp(X, out=np.empty((3, 4))), "exp: out has dtype float64"),
-        (
-            ValueError,
-            lambda: kernels.add(X, X.T),
-            r"add: a \(3, 4\) and b \(4, 3\) do not broadcast",
-        ),
-        (
-            ValueError,
-            lambda: kernels.exp(X, out=X[:2]),
-            r"exp: out has shape \(2, 4\), expected \(3, 4\)",
-        ),
-        (ValueError, lambda: kernels.exp(X, out=read_only()), "exp: out is read-only"),
-        (ValueError, lambda: kernels.relu_backward(X, X[0]), r"y has shape \(4,\) but dy \(3, 4\)"),
-        (ValueError, lambda: kernels.gelu_backward(X, X[0]), r"x has shape \(4,\) but dy \(3, 4\)"),
-        (
-            ValueError,
-            lambda: kernels.mul_backward(X[0], X, X),
-            r"dy has shape \(4,\), expected \(3, 4\)",
-        ),
-        (
-            ValueError,
-            lambda: kernels.gelu(X, approximate="erf"),
-            "gelu: approximate is 'erf', choose",
-        ),
-        (ValueError, lambda: kernels.clip(X, 2, 1), "clip: min = 2 is not at most max = 1"),
-        (
-            ValueError,
-            lambda: kernels.add_backward(X, X, X, need=("c",)),
-            "need has 'c', choose from a, b",
-        ),
-        (
-            ValueError,
-            lambda: kernels.where(X > 0, X, X[:2]),
-            "where: a .* and b .* do not broadcast",
-        ),
-        (ValueError, lambda: kernels.where(X[:2] > 0, X, X), "where: mask .* do not broadcast"),
-        (
-            ValueError,
-            lambda: kernels.where_backward(X, X > 0, (2, 4), None),
-            "where_backward: ",
-        ),
-        (
-            ValueError,
-            lambda: _C.unary_backward(_C.unary_ops["heaviside"], X, X),
-            "heaviside: has no gra",
-        ),
-        (ValueError, lambda: _C.unary_forward(999, X), "there is no op number 999"),
-        (ValueError, lambda: _C.binary_forward(-1, X, X), "there is no op number -1"),
-        (
-            ValueError,
-            lambda: kernels.exp(X.astype(">f4")),
-            "exp: x has dtype .* in foreign byte order",
-        ),
-    ],
-)
-def test_errors_say_what_came_and_what_was_expected(error, call, text):
-    with pytest.raises(error, match=text):
-        call()
-
-
-def test_overlapping_out_is_refused():
-    memory = np.ones(20, np.float32)
-    with pytest.raises(ValueError, match="exp: out overlaps x in memory"):
-        kernels.exp(memory[:10], out=memory[5:15])
-    with pytest.raises(ValueError, match="add: out overlaps b in memory"):
-        kernels.add(memory[:10], memory[9::-1], out=memory[:10])
-    with pytest.raises(ValueError, match="exp: out is a broadcast view"):
-        kernels.exp(memory[:10], out=np.lib.stride_tricks.as_strided(memory, (10,), (0,)))
 
 
 def test_every_name_is_documented_and_has_its_gradient():

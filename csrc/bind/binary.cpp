@@ -50,8 +50,7 @@ bool same_shape(const Array& a, const Array& b) {
   return a.ndim == b.ndim && std::memcmp(a.shape, b.shape, sizeof(ssize_t) * size_t(a.ndim)) == 0;
 }
 
-// Elementwise on a whole array and one number, or on two arrays of one shape, all contiguous: the
-// case that must be quick. Otherwise axes are found by set_axes.
+// A new array, or `out` once checked.
 py::object result(const char* op, DType dtype, const int64_t* shape, int ndim, py::handle out,
                   std::initializer_list<const Array*> inputs) {
   if (out.is_none()) return new_array(op, dtype, shape, ndim);
