@@ -63,7 +63,8 @@ struct Choice {
       if (const Backend* b = find(wanted)) {
         best = b;
       } else {
-        std::snprintf(error, sizeof error, "HANDLOOM_ISA=%.40s is not available here; choose from", wanted);
+        std::snprintf(error, sizeof error, "HANDLOOM_ISA=%.40s is not available here; choose from",
+                      wanted);
         for (int i = 0; i < count; ++i) {
           std::strncat(error, i ? ", " : " ", sizeof error - std::strlen(error) - 1);
           std::strncat(error, list[i]->name, sizeof error - std::strlen(error) - 1);
@@ -72,8 +73,7 @@ struct Choice {
     }
     const char* log = std::getenv("HANDLOOM_LOG");
     if (log && *log && *log != '0') {
-      std::fprintf(stderr, "handloom: kernels for %s\n",
-                   best->name);
+      std::fprintf(stderr, "handloom: kernels for %s\n", best->name);
     }
   }
 

@@ -71,10 +71,10 @@ const char* dispatch_error();  // why HANDLOOM_ISA could not be followed, or nul
 #ifdef HL_ISA
 // Inside an ISA build every kernel has an entry, which its own source defines.
 namespace hl::cpu::HL_ISA {
-#define HL_KERNEL(name, types)                 \
-  template <class T>                           \
-  struct name##_kernel {                       \
-    static const Entry<name##_t<T>> entry;     \
+#define HL_KERNEL(name, types)             \
+  template <class T>                       \
+  struct name##_kernel {                   \
+    static const Entry<name##_t<T>> entry; \
   };
 #include "kernels.def"
 #undef HL_KERNEL

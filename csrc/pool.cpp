@@ -11,11 +11,11 @@
 namespace hl {
 namespace {
 
-constexpr int64_t kHuge = int64_t(2) << 20;        // a huge page
-constexpr int64_t kHugeFrom = int64_t(4) << 20;    // blocks from here on ask for them
-constexpr int64_t kHeader = kPoolAlignment;        // in front of every block
+constexpr int64_t kHuge = int64_t(2) << 20;      // a huge page
+constexpr int64_t kHugeFrom = int64_t(4) << 20;  // blocks from here on ask for them
+constexpr int64_t kHeader = kPoolAlignment;      // in front of every block
 constexpr int64_t kSmallest = 256;
-constexpr int kClasses = 4 * 40;                   // four sizes per power of two
+constexpr int kClasses = 4 * 40;  // four sizes per power of two
 
 struct Block {
   Block* next;

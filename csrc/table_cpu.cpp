@@ -9,7 +9,6 @@
 namespace hl::cpu::HL_ISA {
 namespace {
 
-
 template <unsigned types, class T, class Get>
 constexpr auto slot(Get get) {
   if constexpr ((types & kTypeBit<T>) != 0) {

@@ -16,10 +16,14 @@ py::detail::npy_api& numpy() { return py::detail::npy_api::get(); }
 DType dtype_of(int type_num) {
   using api = py::detail::npy_api;
   switch (type_num) {
-    case api::NPY_FLOAT_: return DType::kFloat32;
-    case api::NPY_DOUBLE_: return DType::kFloat64;
-    case api::NPY_BOOL_: return DType::kBool;
-    default: break;
+    case api::NPY_FLOAT_:
+      return DType::kFloat32;
+    case api::NPY_DOUBLE_:
+      return DType::kFloat64;
+    case api::NPY_BOOL_:
+      return DType::kBool;
+    default:
+      break;
   }
   // "int", "long" and "long long" overlap differently on every platform: go by size.
   if (type_num == api::NPY_INT_ || type_num == api::NPY_LONG_ || type_num == api::NPY_LONGLONG_) {
@@ -79,8 +83,8 @@ Array::Array(const char* op, const char* name, py::handle object)
                         ".dtype.newbyteorder('='))");
   }
   if (!(proxy->flags & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) {
-    value_error(op, std::string(name) + " is not aligned to its element size; copy it first: " + name +
-                        ".copy()");
+    value_error(op, std::string(name) +
+                        " is not aligned to its element size; copy it first: " + name + ".copy()");
   }
 }
 
@@ -91,7 +95,8 @@ int64_t Array::size() const {
 }
 
 bool Array::contiguous() const {
-  return py::detail::array_proxy(object.ptr())->flags & py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_;
+  return py::detail::array_proxy(object.ptr())->flags &
+         py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_;
 }
 
 std::string Array::dtype_name() const {
@@ -101,8 +106,8 @@ std::string Array::dtype_name() const {
 
 const Array& Array::require_float() const {
   if (dtype != DType::kFloat32 && dtype != DType::kFloat64) {
-    type_error(op, std::string(name) + " has dtype " + dtype_name() +
-                       ", expected float32 or float64");
+    type_error(op,
+               std::string(name) + " has dtype " + dtype_name() + ", expected float32 or float64");
   }
   return *this;
 }
@@ -123,8 +128,8 @@ const Array& Array::require_bool() const {
 
 const Array& Array::require_ndim(int n, const char* expected) const {
   if (ndim != n) {
-    value_error(op, std::string(name) + " has shape " + shape_text(shape, ndim) + ", expected " +
-                        expected);
+    value_error(
+        op, std::string(name) + " has shape " + shape_text(shape, ndim) + ", expected " + expected);
   }
   return *this;
 }
@@ -135,14 +140,16 @@ const Array& Array::require_shape(const Dims& expected) const {
   if (!same) {
     std::string want = shape_text(expected);
     for (size_t at; (at = want.find("-1")) != std::string::npos;) want.replace(at, 2, "*");
-    value_error(op, std::string(name) + " has shape " + shape_text(shape, ndim) + ", expected " + want);
+    value_error(op,
+                std::string(name) + " has shape " + shape_text(shape, ndim) + ", expected " + want);
   }
   return *this;
 }
 
 const Array& Array::require_contiguous() const {
   if (!contiguous()) {
-    value_error(op, std::string(name) + " is not contiguous; pass np.ascontiguousarray(" + name + ")");
+    value_error(op,
+                std::string(name) + " is not contiguous; pass np.ascontiguousarray(" + name + ")");
   }
   return *this;
 }
@@ -166,8 +173,8 @@ py::object allocate(const char* op, PyObject* descr, int64_t item, const int64_t
   static_assert(sizeof(Py_intptr_t) == sizeof(int64_t));
   auto* dims = reinterpret_cast<const Py_intptr_t*>(shape);
   if (bytes < kPoolFrom) {
-    PyObject* a = api.PyArray_NewFromDescr_(api.PyArray_Type_, descr, ndim, dims, nullptr, nullptr, 0,
-                                            nullptr);
+    PyObject* a = api.PyArray_NewFromDescr_(api.PyArray_Type_, descr, ndim, dims, nullptr, nullptr,
+                                            0, nullptr);
     if (!a) throw py::error_already_set();
     return py::reinterpret_steal<py::object>(a);
   }
@@ -245,8 +252,9 @@ void check_out(const Array& out, DType dtype, const Dims& shape,
   if (!out.writeable) value_error(out.op, std::string(out.name) + " is read-only");
   for (int i = 0; i < out.ndim && out.size() > 0; ++i) {
     if (out.strides[i] == 0 && out.shape[i] > 1) {
-      value_error(out.op, std::string(out.name) + " is a broadcast view: several of its elements are "
-                                                  "the same memory");
+      value_error(out.op, std::string(out.name) +
+                              " is a broadcast view: several of its elements are "
+                              "the same memory");
     }
   }
   for (const Array* in : inputs) {
@@ -260,21 +268,30 @@ void check_out(const Array& out, DType dtype, const Dims& shape,
 int64_t itemsize(DType dtype) {
   switch (dtype) {
     case DType::kFloat32:
-    case DType::kInt32: return 4;
+    case DType::kInt32:
+      return 4;
     case DType::kFloat64:
-    case DType::kInt64: return 8;
-    default: return 1;
+    case DType::kInt64:
+      return 8;
+    default:
+      return 1;
   }
 }
 
 const char* name_of(DType dtype) {
   switch (dtype) {
-    case DType::kFloat32: return "float32";
-    case DType::kFloat64: return "float64";
-    case DType::kInt32: return "int32";
-    case DType::kInt64: return "int64";
-    case DType::kBool: return "bool";
-    default: return "another type";
+    case DType::kFloat32:
+      return "float32";
+    case DType::kFloat64:
+      return "float64";
+    case DType::kInt32:
+      return "int32";
+    case DType::kInt64:
+      return "int64";
+    case DType::kBool:
+      return "bool";
+    default:
+      return "another type";
   }
 }
 
@@ -282,13 +299,16 @@ int64_t checked_product(const char* op, const Dims& sizes) {
   int64_t n = 1;
   bool zero = false;
   for (int64_t s : sizes) {
-    if (s < 0) value_error(op, "a size of " + std::to_string(s) + " in the result's shape " + shape_text(sizes));
+    if (s < 0)
+      value_error(op,
+                  "a size of " + std::to_string(s) + " in the result's shape " + shape_text(sizes));
     zero |= s == 0;
   }
   if (zero) return 0;
   for (int64_t s : sizes) {
     if (__builtin_mul_overflow(n, s, &n) || n > (int64_t(1) << 58)) {
-      value_error(op, "the result's shape " + shape_text(sizes) + " has more elements than memory can hold");
+      value_error(op, "the result's shape " + shape_text(sizes) +
+                          " has more elements than memory can hold");
     }
   }
   return n;
@@ -301,8 +321,8 @@ Dims broadcast_shape(const Array& a, const Array& b) {
     int ia = i - (n - a.ndim), ib = i - (n - b.ndim);
     int64_t sa = ia >= 0 ? a.shape[ia] : 1, sb = ib >= 0 ? b.shape[ib] : 1;
     if (sa != sb && sa != 1 && sb != 1) {
-      value_error(a.op, std::string(a.name) + " " + shape_text(a.shape, a.ndim) + " and " + b.name + " " +
-                            shape_text(b.shape, b.ndim) + " do not broadcast");
+      value_error(a.op, std::string(a.name) + " " + shape_text(a.shape, a.ndim) + " and " + b.name +
+                            " " + shape_text(b.shape, b.ndim) + " do not broadcast");
     }
     shape[i] = sa == 1 ? sb : sa;
   }

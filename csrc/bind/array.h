@@ -53,13 +53,13 @@ struct Array {
   }
 
   // Each returns *this, so that checks read as a chain.
-  const Array& require_float() const;       // float32 or float64
-  const Array& require_index() const;       // int64 or int32
+  const Array& require_float() const;  // float32 or float64
+  const Array& require_index() const;  // int64 or int32
   const Array& require_bool() const;
   const Array& require_ndim(int n, const char* expected) const;  // expected: "(N, H, W, C)"
   const Array& require_shape(const Dims& expected) const;        // -1 fits any size
   const Array& require_contiguous() const;
-  const Array& require_like(const Array& other) const;           // same dtype
+  const Array& require_like(const Array& other) const;  // same dtype
 };
 
 // An array whose data the caller owns afterwards: from the pool, uninitialised, C order.

@@ -78,7 +78,8 @@ double bench_bandwidth(const std::string& kind, int64_t nbytes, double seconds) 
 
 void register_bench(py::module_& m) {
   m.def("bench_peak", &bench_peak, py::arg("dtype"), py::arg("seconds"));
-  m.def("bench_bandwidth", &bench_bandwidth, py::arg("kind"), py::arg("nbytes"), py::arg("seconds"));
+  m.def("bench_bandwidth", &bench_bandwidth, py::arg("kind"), py::arg("nbytes"),
+        py::arg("seconds"));
 }
 
 }  // namespace hl::bind

@@ -45,7 +45,8 @@ void invoke(const Entry<void(Ctx&, const S&, P...)>* kernel, const S& shape, Arg
   if (explaining()) return explain_record(kernel->name, plan);
   py::gil_scoped_release unlocked;
   Ctx ctx;
-  if (!scratch_reserve(ctx, plan.shared_bytes, plan.worker_bytes)) out_of_scratch(kernel->name, plan);
+  if (!scratch_reserve(ctx, plan.shared_bytes, plan.worker_bytes))
+    out_of_scratch(kernel->name, plan);
   const uint64_t mode = flush_denormals();
   if (!profiling()) {
     kernel->run(ctx, shape, args...);

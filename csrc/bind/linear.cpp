@@ -12,8 +12,9 @@ LinearShape linear_shape(const Array& x, const Array& w) {
   LinearShape s = {};
   s.O = w.shape[0], s.I = w.shape[1];
   if (x.shape[x.ndim - 1] != s.I) {
-    value_error(x.op, "x " + shape_text(x.shape, x.ndim) + " has " + std::to_string(x.shape[x.ndim - 1]) +
-                          " features, w " + shape_text(w.shape, 2) + " expects " + std::to_string(s.I));
+    value_error(x.op, "x " + shape_text(x.shape, x.ndim) + " has " +
+                          std::to_string(x.shape[x.ndim - 1]) + " features, w " +
+                          shape_text(w.shape, 2) + " expects " + std::to_string(s.I));
   }
   s.M = 1;
   for (int i = 0; i + 1 < x.ndim; ++i) s.M *= x.shape[i];

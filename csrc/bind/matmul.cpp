@@ -12,7 +12,8 @@ struct Matrix {
 
   // NumPy's rule: a vector on the left is a row, on the right a column.
   Matrix(const Array& array, bool left) : a(array), vector(array.ndim == 1) {
-    if (a.ndim == 0) value_error(a.op, std::string(a.name) + " is a single number, expected at least one axis");
+    if (a.ndim == 0)
+      value_error(a.op, std::string(a.name) + " is a single number, expected at least one axis");
     if (vector) {
       const int64_t n = a.shape[0], s = a.stride(0);
       rows = left ? 1 : n, columns = left ? n : 1;
@@ -55,9 +56,10 @@ py::object matmul(py::handle a_in, py::handle b_in, py::handle out_in, double al
   ba.require_float().require_like(aa);
   const Matrix a(aa, true), b(ba, false);
   if (a.columns != b.rows) {
-    value_error("matmul", "a " + shape_text(aa.shape, aa.ndim) + " and b " + shape_text(ba.shape, ba.ndim) +
-                              " do not match: a has " + std::to_string(a.columns) +
-                              " columns, b has " + std::to_string(b.rows) + " rows");
+    value_error("matmul", "a " + shape_text(aa.shape, aa.ndim) + " and b " +
+                              shape_text(ba.shape, ba.ndim) + " do not match: a has " +
+                              std::to_string(a.columns) + " columns, b has " +
+                              std::to_string(b.rows) + " rows");
   }
   const Dims batch = batch_shape(a, b);
   if (batch.size() > kMatmulBatchDims) {
@@ -70,7 +72,9 @@ py::object matmul(py::handle a_in, py::handle b_in, py::handle out_in, double al
 
   py::object out;
   if (out_in.is_none()) {
-    if (beta != 0) value_error("matmul", "beta = " + std::to_string(beta) + " needs out=, the C of alpha*A@B + beta*C");
+    if (beta != 0)
+      value_error("matmul",
+                  "beta = " + std::to_string(beta) + " needs out=, the C of alpha*A@B + beta*C");
     out = new_array("matmul", aa.dtype, shape);
   } else {
     check_out(Array("matmul", "out", out_in), aa.dtype, shape, {&aa, &ba}, Alias::kNone);

@@ -55,9 +55,9 @@ bool explaining() { return t_explain; }
 
 void explain_record(const char* kernel, const Plan& p) {
   auto text = [](const char* s) { return py::str(s ? s : ""); };
-  t_plans->append(py::make_tuple(text(kernel), text(p.algorithm),
-                                 py::make_tuple(p.tile[0], p.tile[1], p.tile[2]),
-                                 p.shared_bytes + p.worker_bytes * num_threads(), p.flops, p.bytes));
+  t_plans->append(py::make_tuple(
+      text(kernel), text(p.algorithm), py::make_tuple(p.tile[0], p.tile[1], p.tile[2]),
+      p.shared_bytes + p.worker_bytes * num_threads(), p.flops, p.bytes));
 }
 
 bool profiling() { return profile().on.load(std::memory_order_relaxed); }
@@ -110,7 +110,8 @@ void register_runtime(py::module_& m) {
     std::lock_guard lock(p.mutex);
     py::list rows;
     for (const auto& [key, row] : p.rows) {
-      rows.append(py::make_tuple(key.first, key.second, row.calls, row.seconds, row.flops, row.bytes));
+      rows.append(
+          py::make_tuple(key.first, key.second, row.calls, row.seconds, row.flops, row.bytes));
     }
     return rows;
   });

@@ -22,11 +22,11 @@ constexpr int kTileColumns = kTileVectors * kLanes<T>;
 // How one product is cut.
 struct GemmCut {
   int64_t M, N, K;
-  int64_t mr, nr;          // panel height and width
-  int64_t kc;              // steps of k packed at a time
-  int64_t mb, nb;          // rows and columns packed at a time
-  int64_t rows, columns;   // panels per task
-  int64_t splits;          // K is cut into this many partial products (1: none)
+  int64_t mr, nr;         // panel height and width
+  int64_t kc;             // steps of k packed at a time
+  int64_t mb, nb;         // rows and columns packed at a time
+  int64_t rows, columns;  // panels per task
+  int64_t splits;         // K is cut into this many partial products (1: none)
   int64_t a_bytes, b_bytes, c_bytes;
 };
 
@@ -117,9 +117,18 @@ HL_INLINE void gemm_task(const GemmCut& g, const Ready<T>& a, const Ready<T>& b,
     const int64_t row = m0 + i * g.mr, rows = min64(g.mr, g.M - row);
     for (int64_t j = j0; j < j1; ++j) {
       const int64_t col = n0 + j * g.nr, n = min64(g.nr, g.N - col);
-      Tile<T> t = {kc,     a.p + i * a.panel, a.rs, a.ks, b.p + j * b.panel,
-                   b.ks,   out.c + row * out.rs + col * out.cs,
-                   out.rs, out.cs,            n,    out.alpha, beta};
+      Tile<T> t = {kc,
+                   a.p + i * a.panel,
+                   a.rs,
+                   a.ks,
+                   b.p + j * b.panel,
+                   b.ks,
+                   out.c + row * out.rs + col * out.cs,
+                   out.rs,
+                   out.cs,
+                   n,
+                   out.alpha,
+                   beta};
       tile<T>(rows, ceil_div(n, kLanes<T>))(t);
     }
   }

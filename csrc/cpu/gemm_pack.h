@@ -39,7 +39,9 @@ HL_INLINE void pack_k_adjacent(T* panel, int width, const T* p, int lines, int64
       for (int r = 0; r < rows; ++r) __builtin_prefetch(line + r * rs + k + 4 * L);
 #pragma GCC unroll 16
       for (int r = 0; r < L; ++r) {
-        block[r] = r >= rows ? zero<T>() : n == L ? load(line + r * rs + k) : load_n(line + r * rs + k, n);
+        block[r] = r >= rows ? zero<T>()
+                   : n == L  ? load(line + r * rs + k)
+                             : load_n(line + r * rs + k, n);
       }
       transpose<T>(block);
       T* dst = panel + k * width + i;
@@ -71,7 +73,8 @@ struct Strided {
       pack_k_adjacent(panel, width, from, lines, rs, kc);
     } else {
       for (int64_t j = 0; j < kc; ++j) {
-        for (int i = 0; i < width; ++i) panel[j * width + i] = i < lines ? from[i * rs + j * ks] : T(0);
+        for (int i = 0; i < width; ++i)
+          panel[j * width + i] = i < lines ? from[i * rs + j * ks] : T(0);
       }
     }
   }

@@ -21,7 +21,7 @@ struct Tile {
   int64_t b_ks;
   T* c;  // element (i, j) at c[i * c_rs + j * c_cs]
   int64_t c_rs, c_cs;
-  int64_t n;  // columns of C that exist, 1 .. NV*L
+  int64_t n;      // columns of C that exist, 1 .. NV*L
   T alpha, beta;  // C = alpha * product + beta * C; beta = 0 never reads C
 };
 

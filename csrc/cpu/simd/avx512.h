@@ -91,7 +91,6 @@ HL_INLINE Vec<double> scale(Vec<double> v, Vec<double> n) {
   return (Vec<double>)_mm512_maskz_scalef_pd(0xff, (__m512d)v, (__m512d)n);
 }
 
-
 HL_INLINE bool any(Vec<int32_t> mask) {
   return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
 }

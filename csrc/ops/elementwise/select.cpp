@@ -106,9 +106,7 @@ void finite_tile(const void* flag, void* const* p, int64_t n) {
 
 }  // namespace
 
-Plan compare_plan(const ElementShape& s) {
-  return walk_plan(s, 2, item_of(s.type));
-}
+Plan compare_plan(const ElementShape& s) { return walk_plan(s, 2, item_of(s.type)); }
 void compare(Ctx& ctx, const ElementShape& s, const void* a, const void* b, uint8_t* y) {
   const int item = item_of(s.type);
   const TileBody body = compare_tile_of(ElementType(s.type), CompareOp(s.op));
@@ -116,9 +114,7 @@ void compare(Ctx& ctx, const ElementShape& s, const void* a, const void* b, uint
        {3, true, {const_cast<void*>(a), const_cast<void*>(b), y}, {item, item, 1}, body, nullptr});
 }
 
-Plan where_plan(const ElementShape& s) {
-  return walk_plan(s, 4, item_of(s.type));
-}
+Plan where_plan(const ElementShape& s) { return walk_plan(s, 4, item_of(s.type)); }
 void where(Ctx& ctx, const ElementShape& s, const uint8_t* mask, const void* a, const void* b,
            void* y) {
   const int item = item_of(s.type);

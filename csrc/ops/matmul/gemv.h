@@ -75,8 +75,8 @@ HL_INLINE void dot_lines(const T* x, int64_t x_rs, const T* w, int64_t w_rs, int
 }
 
 template <class T, int S>
-void dot_block(const T* x, int64_t x_rs, const T* w, int64_t w_rs, int64_t lines, int64_t K, T* sums,
-               int64_t stride) {
+void dot_block(const T* x, int64_t x_rs, const T* w, int64_t w_rs, int64_t lines, int64_t K,
+               T* sums, int64_t stride) {
   constexpr int R = S == 1 ? 8 : S == 2 ? 4 : 2;
   int64_t n = 0;
   for (; n + R <= lines; n += R) {
@@ -141,16 +141,25 @@ void gemv(Ctx& ctx, const GemvCut& g, bool dot, const T* x, int64_t x_rs, int64_
       if (dot) {
         const T* xp = x + k0;
         switch (g.S) {
-          case 1: dot_block<T, 1>(xp, x_rs, from, w_rs, n, kc, sums, g.N); break;
-          case 2: dot_block<T, 2>(xp, x_rs, from, w_rs, n, kc, sums, g.N); break;
-          case 3: dot_block<T, 3>(xp, x_rs, from, w_rs, n, kc, sums, g.N); break;
-          default: dot_block<T, 4>(xp, x_rs, from, w_rs, n, kc, sums, g.N); break;
+          case 1:
+            dot_block<T, 1>(xp, x_rs, from, w_rs, n, kc, sums, g.N);
+            break;
+          case 2:
+            dot_block<T, 2>(xp, x_rs, from, w_rs, n, kc, sums, g.N);
+            break;
+          case 3:
+            dot_block<T, 3>(xp, x_rs, from, w_rs, n, kc, sums, g.N);
+            break;
+          default:
+            dot_block<T, 4>(xp, x_rs, from, w_rs, n, kc, sums, g.N);
+            break;
         }
       } else {
         for (int64_t s = 0; s < g.S; ++s) {
           for (int64_t j = 0; j < n; ++j) sums[s * g.N + j] = T(0);
         }
-        for (int64_t k = 0; k < kc; k += 8) {  // eight rows of W serve every row of X from the cache
+        for (int64_t k = 0; k < kc;
+             k += 8) {  // eight rows of W serve every row of X from the cache
           for (int64_t s = 0; s < g.S; ++s) {
             axpy_rows(x + s * x_rs + (k0 + k) * x_ks, x_ks, from + k * w_ks, w_ks, min64(8, kc - k),
                       n, sums + s * g.N);
@@ -162,7 +171,8 @@ void gemv(Ctx& ctx, const GemvCut& g, bool dot, const T* x, int64_t x_rs, int64_
   for (int64_t s = 0; s < g.S; ++s) {
     for (int64_t n = 0; n < g.N; ++n) {
       T sum = partial[s * g.N + n];
-      for (int64_t piece = 1; piece < g.pieces; ++piece) sum += partial[(piece * g.S + s) * g.N + n];
+      for (int64_t piece = 1; piece < g.pieces; ++piece)
+        sum += partial[(piece * g.S + s) * g.N + n];
       T* q = out.c + s * out.rs + n * out.cs;
       *q = out.beta == T(0) ? out.alpha * sum : out.alpha * sum + out.beta * *q;
     }

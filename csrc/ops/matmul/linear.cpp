@@ -72,9 +72,11 @@ Plan linear_forward_plan(const LinearShape& s) {
 }
 
 template <class T>
-void linear_forward(Ctx& ctx, const LinearShape& s, const T* x, const T* w, const T* b, T* y, T* z) {
+void linear_forward(Ctx& ctx, const LinearShape& s, const T* x, const T* w, const T* b, T* y,
+                    T* z) {
   const Product product = forward_product<T>(s);
-  const UnaryRow<T> act = s.activation == kNoActivation ? nullptr : unary_row<T>(UnaryOp(s.activation));
+  const UnaryRow<T> act =
+      s.activation == kNoActivation ? nullptr : unary_row<T>(UnaryOp(s.activation));
   const Finish<T> finish = {y, z, b, s.O, product.view.swapped, act, s.p0, s.p1};
   const Epilogue epilogue = {&Finish<T>::apply, &finish};
   run_product(ctx, product, x, w, y, 1.0, 0.0, b || z || act ? &epilogue : nullptr);
@@ -88,8 +90,8 @@ Plan linear_backward_plan(const LinearShape& s) {
   p.algorithm = algorithm_name(dw);
   p.tile[0] = dw.gemm.mr, p.tile[1] = dw.gemm.nr, p.tile[2] = dw.gemm.kc;
   const int64_t dz_bytes = s.activation == kNoActivation ? 0 : s.M * s.O * int64_t(sizeof(T));
-  p.shared_bytes = round_up(dz_bytes, 64) + max64(column_sums_bytes<T>(s.M, s.O),
-                                                  max64(dx.shared_bytes, dw.shared_bytes));
+  p.shared_bytes = round_up(dz_bytes, 64) +
+                   max64(column_sums_bytes<T>(s.M, s.O), max64(dx.shared_bytes, dw.shared_bytes));
   p.worker_bytes = max64(dx.worker_bytes, dw.worker_bytes);
   p.flops = 4 * M * I * O;
   p.bytes = sizeof(T) * (2 * M * I + 2 * I * O + O + 2 * M * O);

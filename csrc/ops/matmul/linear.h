@@ -24,7 +24,8 @@ struct LinearShape {
 };
 
 template <class T>
-using linear_forward_t = void(Ctx&, const LinearShape&, const T* x, const T* w, const T* b, T* y, T* z);
+using linear_forward_t = void(Ctx&, const LinearShape&, const T* x, const T* w, const T* b, T* y,
+                              T* z);
 template <class T>
 using linear_backward_t = void(Ctx&, const LinearShape&, const T* dy, const T* x, const T* w,
                                const T* saved, T* dx, T* dw, T* db);

@@ -8,8 +8,7 @@ namespace {
 
 template <class T>
 Product choose(const MatmulShape& s) {
-  return choose_product<T>(
-      {s.M, s.N, s.K, s.a_rs, s.a_cs, s.b_rs, s.b_cs, s.c_rs, s.c_cs, false});
+  return choose_product<T>({s.M, s.N, s.K, s.a_rs, s.a_cs, s.b_rs, s.b_cs, s.c_rs, s.c_cs, false});
 }
 
 int64_t batch_size(const MatmulShape& s) {

@@ -64,8 +64,8 @@ Product choose_product(const ProductView& original) {
 }
 
 template <class T>
-void run_product(Ctx& ctx, const Product& p, const T* a, const T* b, T* c, double alpha, double beta,
-                 const Epilogue* epilogue) {
+void run_product(Ctx& ctx, const Product& p, const T* a, const T* b, T* c, double alpha,
+                 double beta, const Epilogue* epilogue) {
   const ProductView& v = p.view;
   if (v.swapped) {
     const T* left = b;
@@ -93,11 +93,11 @@ void column_sums(Ctx& ctx, int64_t M, int64_t N, const T* x, T* y) {
   gemv<T>(ctx, gemv_cut(1, N, M, false), false, &one, 0, 0, x, 1, N, {y, 0, 1, T(1), T(0)});
 }
 
-#define HL_INSTANTIATE(T)                                                                          \
-  template Product choose_product<T>(const ProductView&);                                         \
-  template void run_product<T>(Ctx&, const Product&, const T*, const T*, T*, double, double,      \
-                               const Epilogue*);                                                  \
-  template int64_t column_sums_bytes<T>(int64_t, int64_t);                                        \
+#define HL_INSTANTIATE(T)                                                                    \
+  template Product choose_product<T>(const ProductView&);                                    \
+  template void run_product<T>(Ctx&, const Product&, const T*, const T*, T*, double, double, \
+                               const Epilogue*);                                             \
+  template int64_t column_sums_bytes<T>(int64_t, int64_t);                                   \
   template void column_sums<T>(Ctx&, int64_t, int64_t, const T*, T*);
 HL_INSTANTIATE(float)
 HL_INSTANTIATE(double)

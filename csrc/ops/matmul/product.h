@@ -31,8 +31,8 @@ Product choose_product(const ProductView& view);
 
 // The epilogue sees rows and columns of the solved problem: the transposed one when `swapped`.
 template <class T>
-void run_product(Ctx& ctx, const Product& p, const T* a, const T* b, T* c, double alpha, double beta,
-                 const Epilogue* epilogue);
+void run_product(Ctx& ctx, const Product& p, const T* a, const T* b, T* c, double alpha,
+                 double beta, const Epilogue* epilogue);
 
 // y[n] = sum over m of x[m, n], x (M, N): the gradient of a bias.
 template <class T>
