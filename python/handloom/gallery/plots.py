@@ -312,15 +312,14 @@ def _figure(
     with rc_context(_STYLE):
         figure = Figure(figsize=(width or 0.6 + 4.3 * columns, height), dpi=144)
         axes = figure.subplots(rows, columns, squeeze=False, sharey=share_y)
-        figure.suptitle(title, x=0.02, ha="left", fontsize=11.5, weight="bold")
+        text = figure.suptitle(title, x=0.02, ha="left", fontsize=11.5, weight="bold")
         yield figure, list(axes.flat)
-        _fit(figure)
+        _fit(figure, text)
 
 
-def _fit(figure: Figure) -> None:
+def _fit(figure: Figure, title: Any) -> None:
     """Shrinks the title until it is inside the figure."""
     figure.draw_without_rendering()
-    title = figure._suptitle  # type: ignore[attr-defined]  # no public way to the text
     room = 0.96 * figure.bbox.width / max(1.0, title.get_window_extent().width)
     if room < 1:
         title.set_fontsize(title.get_fontsize() * room)
