@@ -41,6 +41,30 @@ inline uint64_t axes_of(const char* op, const char* name, py::handle axes, const
   return mask;
 }
 
+// A tuple or list of sizes.
+inline Dims shape_of(const char* op, const char* name, py::handle sizes) {
+  if (!PyTuple_Check(sizes.ptr()) && !PyList_Check(sizes.ptr())) {
+    type_error(op, std::string(name) + " is " + std::string(py::str(py::repr(sizes))) +
+                       ", expected a tuple of ints");
+  }
+  Dims shape(size_t(PySequence_Fast_GET_SIZE(sizes.ptr())));
+  for (size_t i = 0; i < shape.size(); ++i) {
+    shape[i] = PyNumber_AsSsize_t(PySequence_Fast_GET_ITEM(sizes.ptr(), Py_ssize_t(i)),
+                                  PyExc_OverflowError);
+    if (shape[i] == -1 && PyErr_Occurred()) {
+      PyErr_Clear();
+      type_error(op, std::string(name) + " is " + std::string(py::str(sizes)) +
+                         ", expected a tuple of ints");
+    }
+    if (shape[i] < 0) {
+      value_error(op, std::string(name) + " is " + shape_text(shape) + ", a size is negative");
+    }
+  }
+  if (shape.size() > size_t(kMaxDims))
+    value_error(op, std::string(name) + " has more than 64 axes");
+  return shape;
+}
+
 // Axes with N strides each, one per operand.
 template <int N>
 struct Axes {

@@ -210,11 +210,7 @@ py::object reduce_backward(int code, py::handle dy_in, py::handle x_in, py::hand
       (op == ReduceOp::kSum || op == ReduceOp::kMean) && PyTuple_Check(x_in.ptr());
   const void* x_data = nullptr;
   if (shape_only) {
-    const auto shape = x_in.cast<Dims>();
-    if (shape.size() > kMaxDims) value_error(r.name, "x has more than 64 axes");
-    for (int64_t n : shape) {
-      if (n < 0) value_error(r.name, "x has shape " + shape_text(shape) + ", a size is negative");
-    }
+    const Dims shape = shape_of(r.name, "x", x_in);
     r.ndim = int(shape.size());
     for (int i = 0; i < r.ndim; ++i) r.shape[i] = shape[i], r.stride[i] = 0;
   } else {
@@ -273,7 +269,8 @@ py::object reduce_backward(int code, py::handle dy_in, py::handle x_in, py::hand
 }
 
 // The gradient of a broadcast: x summed down to `shape`. x itself where the shape is its own.
-py::object sum_to(py::handle x_in, const Dims& shape) {
+py::object sum_to(py::handle x_in, py::handle shape_in) {
+  const Dims shape = shape_of("sum_to", "shape", shape_in);
   const Array x("sum_to", "x", x_in);
   x.require_float();
   const int lead = x.ndim - int(shape.size());

@@ -143,22 +143,27 @@ struct Smaller {
   static HL_INLINE D total(const D (&p)[1]) { return p[0]; }
 };
 
-// A run through eight lanes-wide accumulators: enough to hide the latency of an add.
+// A run through eight accumulators: enough to hide the latency of an add. They are emptied into one
+// total every kShort rounds, so that on no instruction set a sum is a long chain of roundings.
 template <class T, class M, class J>
 HL_INLINE T fold_run(const T* x, int64_t n) {
   constexpr int L = kLanes<T>;
+  constexpr int64_t kShort = 16;
   const Vec<T> neutral = set1(J::template kNeutral<T>);
   Vec<T> sum = neutral;
   int64_t i = 0;
-  if (n >= 8 * L) {
+  while (i + 8 * L <= n) {
     Vec<T> a[8];
-    for (int k = 0; k < 8; ++k) a[k] = neutral;
-    for (; i + 8 * L <= n; i += 8 * L) {
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; ++k) a[k] = M::map(load(x + i + k * L));
+    i += 8 * L;
+    const int64_t stop = least(n, i + (kShort - 1) * 8 * L);
+    for (; i + 8 * L <= stop; i += 8 * L) {
 #pragma GCC unroll 8
       for (int k = 0; k < 8; ++k) a[k] = J::join(a[k], M::map(load(x + i + k * L)));
     }
     for (int k = 0; k < 4; ++k) a[k] = J::join(a[k], a[k + 4]);
-    sum = J::join(J::join(a[0], a[2]), J::join(a[1], a[3]));
+    sum = J::join(sum, J::join(J::join(a[0], a[2]), J::join(a[1], a[3])));
   }
   for (; i + L <= n; i += L) sum = J::join(sum, M::map(load(x + i)));
   if (i < n) sum = J::join(sum, first_of<T>(M::map(load_n(x + i, n - i)), n - i, neutral));

@@ -171,7 +171,7 @@ void reduce_backward(Ctx& ctx, const ReduceBackwardShape& s, const T* dy, const 
   }
   const int last = s.dims - 1;
   const int64_t length = s.size[last];
-  const bool folds = s.dy_stride[last] == 0;  // one dy, y and statistic for the whole run
+  const bool folds = s.stat_stride[last] == 0;  // one dy, y and statistic for the whole run
   const int64_t pieces = ceil_div(length, kReduceGrain);
   const int64_t runs = s.forward.outputs * s.forward.count / length;
   const bool need_x = op != ReduceOp::kSum && op != ReduceOp::kMean;

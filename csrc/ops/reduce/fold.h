@@ -105,24 +105,30 @@ struct Variance {
 
   static HL_INLINE void row(const T* x, int64_t n, Where, double (&p)[kParts]) {
     constexpr int L = kLanes<T>;
+    constexpr int64_t kShort = 16 * 4 * L;  // squares of T in one chain of roundings
     const T mean = fold_run<T, Same, Add>(x, n) / T(n);
     const Vec<T> m = set1(mean);
-    Vec<T> e[4] = {}, q[4] = {};
-    int64_t i = 0;
-    for (; i + 4 * L <= n; i += 4 * L) {
+    double rest = 0, squares = 0;
+    for (int64_t start = 0; start < n; start += kShort) {
+      const int64_t stop = least(n, start + kShort);
+      Vec<T> e[4] = {}, q[4] = {};
+      int64_t i = start;
+      for (; i + 4 * L <= stop; i += 4 * L) {
 #pragma GCC unroll 4
-      for (int k = 0; k < 4; ++k) {
-        const Vec<T> d = load(x + i + k * L) - m;
-        e[k] += d, q[k] = fma(d, d, q[k]);
+        for (int k = 0; k < 4; ++k) {
+          const Vec<T> d = load(x + i + k * L) - m;
+          e[k] += d, q[k] = fma(d, d, q[k]);
+        }
       }
+      for (; i < stop; i += L) {
+        const int64_t left = least(L, stop - i);
+        const Vec<T> d = first_of<T>(load_n(x + i, left) - m, left, Vec<T>{});
+        e[0] += d, q[0] = fma(d, d, q[0]);
+      }
+      rest += double(hsum((e[0] + e[2]) + (e[1] + e[3])));
+      squares += double(hsum((q[0] + q[2]) + (q[1] + q[3])));
     }
-    for (; i < n; i += L) {
-      const int64_t left = n - i < L ? n - i : L;
-      const Vec<T> d = first_of<T>(load_n(x + i, left) - m, left, Vec<T>{});
-      e[0] += d, q[0] = fma(d, d, q[0]);
-    }
-    settle(double(mean), double(hsum((e[0] + e[2]) + (e[1] + e[3]))),
-           double(hsum((q[0] + q[2]) + (q[1] + q[3]))), double(n), p[0], p[1], p[2]);
+    settle(double(mean), rest, squares, double(n), p[0], p[1], p[2]);
     if constexpr (kParts == 4) p[3] = 0;
   }
   static HL_INLINE void columns(const Block<T>& b, Where, double (*p)[kStrip]) {
