@@ -89,7 +89,8 @@ def _differences(fn: Callable[..., Any], args: list[Any], i: int, k: int, eps: f
         moved.flat[n] += offset
         with no_grad():
             y = _outputs(fn(*args[:i], wrap(moved), *args[i + 1 :]))[k]
-        return y._array.ravel().copy()
+        flat: Array = y._array.ravel().copy()
+        return flat
 
     columns = [(at(eps, n) - at(-eps, n)) / (2 * eps) for n in range(base.size)]
     return np.stack(columns, axis=1) if columns else np.zeros((0, 0))

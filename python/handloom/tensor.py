@@ -17,7 +17,7 @@ from handloom._methods import Methods
 if TYPE_CHECKING:
     from handloom.autograd import Function, RemovableHandle
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 DTypeLike = Any  # "float32", np.float32, np.dtype("float32"), float, int, bool
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -39,7 +39,8 @@ def as_dtype(dtype: DTypeLike, op: str) -> np.dtype[Any]:
             f"{op}: dtype {dtype!r} is unknown, expected float32, float64, int64, int32 or bool"
         ) from None
     if found in FLOATS or found.kind in "biu":
-        return found.newbyteorder("=")
+        native: np.dtype[Any] = found.newbyteorder("=")
+        return native
     raise TypeError(
         f"{op}: dtype {found} is not supported, expected float32, float64, an integer type or bool"
     )
@@ -305,7 +306,8 @@ class Tensor(Methods):
     def __len__(self) -> int:
         if self._array.ndim == 0:
             raise TypeError("len: a tensor without axes has no length")
-        return self._array.shape[0]
+        length: int = self._array.shape[0]
+        return length
 
     def __bool__(self) -> bool:
         if self._array.size != 1:

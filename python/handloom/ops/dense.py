@@ -59,7 +59,8 @@ class Linear(Function):
         if not (x.flags.c_contiguous and w.flags.c_contiguous):
             x, w = dense(x), dense(w)
         ctx.saved = (x, w)
-        return _linear_forward(x, w, b)
+        y: Array = _linear_forward(x, w, b)
+        return y
 
     def backward(ctx, dy: Array) -> tuple[Array | None, Array | None, Array | None]:
         x, w = ctx.saved
@@ -82,6 +83,7 @@ class LinearAct(Function):
         x, w = dense(x), dense(w)
         ctx.act = act
         p0, p1 = _PARAMETERS[act]
+        y: Array
         if ctx.need and act in _NEEDS_Z:
             y, z = _linear_forward(x, w, b, act, True, p0, p1)
             ctx.saved = (x, w, z)

@@ -37,10 +37,12 @@ class Permute(View):
 
     def forward(ctx, x: Array, axes: tuple[int, ...]) -> Array:
         ctx.axes = axes
-        return x.transpose(axes)
+        y: Array = x.transpose(axes)
+        return y
 
     def backward(ctx, dy: Array) -> Array:
-        return dy.transpose([ctx.axes.index(i) for i in range(len(ctx.axes))])
+        dx: Array = dy.transpose([ctx.axes.index(i) for i in range(len(ctx.axes))])
+        return dx
 
 
 class Expand(View):
