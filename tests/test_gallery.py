@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+import handloom as hl
 from handloom import gallery
 from handloom.gallery import Context, Task, perceptron, report, run_task
 
@@ -50,6 +51,18 @@ def test_a_run_repeats_itself():
 
     assert values(3) == values(3)
     assert values(3) != values(4)
+
+
+def test_a_run_does_not_depend_on_the_threads():
+    threads = hl.get_num_threads()
+    values = []
+    try:
+        for n in (1, 2):
+            hl.set_num_threads(n)
+            values.append([c.value for c in run_task(gallery.get("mlp"), quick=True).checks])
+    finally:
+        hl.set_num_threads(threads)
+    assert values[0] == values[1]
 
 
 def test_names_and_titles():

@@ -74,6 +74,8 @@ def main() -> None:
     # The kernels that the perceptron calls on plain arrays stay handloom's.
     stand_in()
     torch.set_flush_denormal(True)
+    # The networks are small: more threads wait longer than they work.
+    torch.set_num_threads(1)
     from handloom import gallery
     from handloom.gallery import report
 

@@ -180,8 +180,9 @@ def _exclusive_or(context: Context) -> None:
 
 
 def _share_of_one(logits: Array) -> Array:
-    shares: Array = kernels.softmax(logits)
-    return shares[:, 1]
+    """Returns the softmax of two classes, of which the second is class 1."""
+    share: Array = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
+    return share
 
 
 TASK = Task(

@@ -341,7 +341,7 @@ def _whole(axis: Axes) -> None:
     """Marks whole numbers of epochs only."""
     from matplotlib.ticker import MaxNLocator
 
-    axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
 
 
 def _colours(count: int) -> list[Any]:
