@@ -114,6 +114,12 @@ def extended(function: Any) -> Any:
     return compute
 
 
+def product_magnitude(x: Any, **options: Any) -> Any:
+    """A product of n numbers has n roundings, and they add up like a random walk."""
+    y = np.abs(np.prod(x, **options))
+    return y * max(1.0, (x.size / max(np.size(y), 1)) ** 0.5 / 4)
+
+
 def op(name: str, reference: Any, needs_y: bool = False) -> Op:
     return Op(run(name), plain(reference), inputs=inputs, backward=backward(name, needs_y))
 
@@ -121,7 +127,7 @@ def op(name: str, reference: Any, needs_y: bool = False) -> Op:
 OPS = {
     "sum": op("sum", np.sum),
     "mean": op("mean", np.mean),
-    "prod": op("prod", np.prod),
+    "prod": op("prod", extended(np.prod))._replace(magnitude=plain(product_magnitude)),
     "max": op("max", np.max, True),
     "min": op("min", np.min, True),
     "var": op("var", extended(np.var))._replace(magnitude=plain(np.var)),
