@@ -9,7 +9,7 @@ from .. import data, manual_seed, nn, optim
 from ..train import History, fit, metrics, predict
 from .task import Context, Task
 
-# Each with the rate that left the lowest training loss after 20 epochs in PyTorch, mean of two seeds:
+# Each with the rate of the lowest training loss after 20 epochs in PyTorch, mean of two seeds:
 # of 3 to 0.03 in steps of about 3 for SGD and Adadelta, of 0.3 to 0.0003 for the others.
 _OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "SGD": lambda p: optim.SGD(p, lr=1.0),
