@@ -1,7 +1,7 @@
-"""The gallery with PyTorch in place of handloom's kernels: where its targets come from.
+"""The gallery with PyTorch in place of handloom's kernels, to tell a hard target from a mistake.
 
 Same files, same networks, data, orders and epochs; tensors, layers, losses and optimisers are
-PyTorch's. A target is one that the worst of three seeds reaches here:
+PyTorch's:
 
     python bench/twins/gallery.py mlp depth --seeds 3
 """

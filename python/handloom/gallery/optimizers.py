@@ -9,8 +9,8 @@ from .. import data, manual_seed, nn, optim
 from ..train import History, fit, metrics, predict
 from .task import Context, Task
 
-# Each with the rate, of 3, 1, 0.3 and so on down to 0.0003, that left the lowest training loss
-# after 20 epochs, mean of two seeds; the test rows had no say.
+# Each with the rate of the lowest training loss after 20 epochs in PyTorch, mean of two seeds:
+# of 3 to 0.03 in steps of about 3 for SGD and Adadelta, of 0.3 to 0.0003 for the others.
 _OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "SGD": lambda p: optim.SGD(p, lr=1.0),
     "Momentum": lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
