@@ -6,8 +6,10 @@
 //     multiply groups of row panels by groups of column panels, in parallel
 //
 // A group of B (256 columns in float32) stays in the second-level cache while the row panels, one at
-// a time in the first level, run over it. All block sizes follow from the shape, never from the
-// machine or the thread count, so the order of every sum is fixed.
+// a time in the first level, run over it. Where A has few rows, B is used too seldom to be worth a
+// trip to memory and back: each task then packs and multiplies columns of its own (gemm_narrow). All
+// block sizes follow from the shape, never from the machine or the thread count, so the order of
+// every sum is fixed.
 #pragma once
 
 #include "cpu/gemm_pack.h"
@@ -27,16 +29,40 @@ struct GemmCut {
   int64_t mb, nb;         // rows and columns packed at a time
   int64_t rows, columns;  // panels per task
   int64_t splits;         // K is cut into this many partial products (1: none)
+  bool narrow;            // few rows: each task packs columns of its own
   int64_t a_bytes, b_bytes, c_bytes;
 };
-
-constexpr int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-constexpr int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
 // n cut into equal parts of at most `most`, each a multiple of `unit`.
 constexpr int64_t even_part(int64_t n, int64_t most, int64_t unit) {
   if (n <= most) return max64(n, 1);
   return round_up(ceil_div(n, ceil_div(n, most)), unit);
+}
+
+// A has at most four row panels and is small; B is large and wide enough to share out.
+template <class T>
+constexpr bool is_narrow(int64_t M, int64_t N, int64_t K) {
+  constexpr int64_t size = sizeof(T);
+  return M <= 4 * kTileRows && M * K * size <= (8 << 20) && K * N * size >= (1 << 18) &&
+         N >= 8 * kTileColumns<T>;
+}
+
+template <class T>
+GemmCut narrow_cut(int64_t M, int64_t N, int64_t K, bool a_direct, bool b_along_k) {
+  constexpr int64_t size = sizeof(T);
+  GemmCut g = {};
+  g.M = g.mb = M, g.N = g.nb = N, g.K = K;
+  g.splits = 1;
+  g.narrow = true;
+  g.mr = even_part(M, kTileRows, 1);
+  g.nr = kTileColumns<T>;
+  g.rows = ceil_div(M, g.mr);
+  // Half a megabyte, in the runs that memory likes best: 2 KB along k, or 4 KB along the columns.
+  g.kc = even_part(K, (b_along_k ? 2048 : 512) / size, 8);
+  g.columns = max64(1, min64((b_along_k ? 1024 : 4096) / size, N / 4) / g.nr);
+  if (!a_direct) g.a_bytes = round_up((g.rows * g.mr * round_up(K, g.kc) + kLanes<T>)*size, 64);
+  g.b_bytes = g.columns * g.nr * g.kc * size;
+  return g;
 }
 
 template <class T>
@@ -49,12 +75,12 @@ GemmCut gemm_cut(int64_t M, int64_t N, int64_t K, bool a_direct, bool b_direct) 
   // 2 KB along k: a row panel is then at most 28 KB, a column panel of AVX-512 64 KB.
   g.kc = even_part(K, 2048 / size, 8);
   g.mb = even_part(M, 4096, g.mr);
-  g.nb = even_part(N, 4096, g.nr);
+  g.nb = even_part(N, 8192 / size, g.nr);
   const int64_t row_panels = ceil_div(g.mb, g.mr), column_panels = ceil_div(g.nb, g.nr);
   g.columns = min64(column_panels, max64(1, 256 / g.nr));
   // A task's first row panel waits for its columns to arrive in the second-level cache, so tasks are
   // tall: up to 32 row panels, as long as there are eight of them to share out.
-  g.rows = max64(1, min64(32, row_panels * ceil_div(column_panels, g.columns) / 8));
+  g.rows = max64(1, min64(32, row_panels * ceil_div(column_panels, g.columns) / 16));
   g.rows = ceil_div(row_panels, ceil_div(row_panels, g.rows));
   g.splits = 1;
   if (ceil_div(M, g.mr) * ceil_div(N, g.nr) < 8 && K >= 4 * g.kc) {
@@ -67,9 +93,11 @@ GemmCut gemm_cut(int64_t M, int64_t N, int64_t K, bool a_direct, bool b_direct) 
 }
 
 inline int64_t gemm_shared_bytes(const GemmCut& g) {
+  if (g.narrow) return g.a_bytes;
   return g.splits > 1 ? g.c_bytes : g.a_bytes + g.b_bytes;
 }
 inline int64_t gemm_worker_bytes(const GemmCut& g) {
+  if (g.narrow) return g.b_bytes;
   return g.splits > 1 ? g.a_bytes + g.b_bytes : 0;
 }
 
@@ -188,12 +216,86 @@ void gemm_split(Ctx& ctx, const GemmCut& g, const A& a, const B& b, const Output
   if (epilogue) epilogue->apply(epilogue->self, 0, g.M, 0, g.N);
 }
 
+// Panels [p0, p1) of an operand over kc steps of k, in the order that its memory likes.
+template <class T, class M>
+HL_INLINE void pack_panels(const M& matrix, T* to, int64_t panel, int64_t width, int64_t line0,
+                           int64_t lines, int64_t p0, int64_t p1, int64_t k0, int64_t kc) {
+  const int64_t steps = matrix.pack_steps(kc);
+  for (int64_t k = 0; k < kc; k += steps) {
+    for (int64_t p = p0; p < p1; ++p) {
+      const int64_t line = line0 + p * width;
+      matrix.pack(to + p * panel + k * width, width, line, min64(width, lines - line), k0 + k,
+                  min64(steps, kc - k));
+    }
+  }
+}
+
+// How the packing of one block is shared out: pieces of `panels` panels by `steps` steps of k.
+struct PackTasks {
+  int64_t panels, steps, rows, count;
+};
+
+template <class T, class M>
+PackTasks pack_tasks(const M& matrix, int64_t width, int64_t panels, int64_t kc) {
+  PackTasks t = {1, kc, 1, panels};
+  if (panels > 0 && matrix.pack_steps(kc) < kc) {
+    t.panels = max64(1, 4096 / int64_t(sizeof(T)) / width), t.steps = 64;
+    t.rows = ceil_div(kc, t.steps), t.count = t.rows * ceil_div(panels, t.panels);
+  }
+  return t;
+}
+
+template <class T, class M>
+HL_INLINE void pack_task(const M& matrix, const PackTasks& t, T* to, int64_t panel, int64_t width,
+                         int64_t line0, int64_t lines, int64_t task, int64_t panels, int64_t k0,
+                         int64_t kc) {
+  const int64_t k = task % t.rows * t.steps, p = task / t.rows * t.panels;
+  pack_panels(matrix, to + k * width, panel, width, line0, lines, p, min64(panels, p + t.panels),
+              k0 + k, min64(t.steps, kc - k));
+}
+
+// Few rows: A is packed once, whole; each task packs some columns of B, multiplies them while they
+// are in its second-level cache, and goes on along k.
+template <class T, class A, class B>
+void gemm_narrow(Ctx& ctx, const GemmCut& g, const A& a, const B& b, const Output<T>& out,
+                 const Epilogue* epilogue) {
+  T* ap = reinterpret_cast<T*>(ctx.shared);
+  const int64_t blocks = ceil_div(g.K, g.kc), block_size = g.rows * g.mr * g.kc;
+  if (g.a_bytes > 0) {
+    const int64_t grain = max64(1, 8192 / max64(1, block_size));
+    parallel_for(ctx, blocks, grain, [&](int64_t begin, int64_t end, int) {
+      for (int64_t block = begin; block < end; ++block) {
+        const int64_t k0 = block * g.kc, kc = min64(g.kc, g.K - k0);
+        pack_panels(a, ap + block * block_size, g.mr * kc, g.mr, 0, g.M, 0, g.rows, k0, kc);
+      }
+    });
+  }
+  const int64_t column_panels = ceil_div(g.N, g.nr);
+  parallel_for(ctx, ceil_div(column_panels, g.columns), 1,
+               [&](int64_t begin, int64_t end, int worker) {
+                 T* bp = worker_scratch<T>(ctx, worker);
+                 for (int64_t group = begin; group < end; ++group) {
+                   const int64_t n0 = group * g.columns * g.nr;
+                   const int64_t panels = min64(g.columns, column_panels - group * g.columns);
+                   for (int64_t block = 0; block < blocks; ++block) {
+                     const int64_t k0 = block * g.kc, kc = min64(g.kc, g.K - k0);
+                     const auto ar = ready<T>(a, ap + block * block_size, g.mr, 0, k0, kc);
+                     const Ready<T> br = {bp, g.nr * kc, 1, g.nr};
+                     pack_panels(b, bp, br.panel, g.nr, n0, g.N, 0, panels, k0, kc);
+                     gemm_task(g, ar, br, kc, out, block == 0 ? out.beta : T(1), 0, n0, 0, g.rows,
+                               0, panels, block + 1 == blocks ? epilogue : nullptr);
+                   }
+                 }
+               });
+}
+
 // C = alpha * A B + beta * C, then the epilogue. K = 0 counts as a product of zeros.
 template <class T, class A, class B>
 void gemm(Ctx& ctx, const GemmCut& g, const A& a, const B& b, const Output<T>& out,
           const Epilogue* epilogue = nullptr) {
   if (g.M == 0 || g.N == 0) return;
   if (g.splits > 1) return gemm_split(ctx, g, a, b, out, epilogue);
+  if (g.narrow) return gemm_narrow(ctx, g, a, b, out, epilogue);
   T* ap = reinterpret_cast<T*>(ctx.shared);
   T* bp = reinterpret_cast<T*>(ctx.shared + g.a_bytes);
   for (int64_t n0 = 0; n0 < g.N; n0 += g.nb) {
@@ -209,15 +311,16 @@ void gemm(Ctx& ctx, const GemmCut& g, const A& a, const B& b, const Output<T>& o
         const int64_t pack_a = ar.p == ap ? row_panels : 0;
         const int64_t pack_b = br.p == bp && m0 == 0 ? column_panels : 0;
         // 32 KB of packing, or a quarter of a million multiply-adds, are worth waking a thread for.
-        const int64_t pack_grain = max64(1, 8192 / max64(1, g.nr * kc));
-        parallel_for(ctx, pack_a + pack_b, pack_grain, [&](int64_t begin, int64_t end, int) {
+        const PackTasks at = pack_tasks<T>(a, g.mr, pack_a, kc);
+        const PackTasks bt = pack_tasks<T>(b, g.nr, pack_b, kc);
+        const int64_t grain_a = 8192 / max64(1, g.mr * at.panels * at.steps);
+        const int64_t pack_grain = max64(1, grain_a);
+        parallel_for(ctx, at.count + bt.count, pack_grain, [&](int64_t begin, int64_t end, int) {
           for (int64_t p = begin; p < end; ++p) {
-            if (p < pack_a) {
-              const int64_t line = m0 + p * g.mr;
-              a.pack(ap + p * ar.panel, g.mr, line, min64(g.mr, g.M - line), k0, kc);
+            if (p < at.count) {
+              pack_task(a, at, ap, ar.panel, g.mr, m0, g.M, p, pack_a, k0, kc);
             } else {
-              const int64_t line = n0 + (p - pack_a) * g.nr;
-              b.pack(bp + (p - pack_a) * br.panel, g.nr, line, min64(g.nr, g.N - line), k0, kc);
+              pack_task(b, bt, bp, br.panel, g.nr, n0, g.N, p - at.count, pack_b, k0, kc);
             }
           }
         });

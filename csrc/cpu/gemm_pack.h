@@ -6,6 +6,7 @@
 // are transposed in registers. Convolution brings its own packer (im2col is nothing more).
 #pragma once
 
+#include "cpu/parallel.h"
 #include "cpu/simd/vec.h"
 
 namespace hl::cpu::HL_ISA {
@@ -64,6 +65,10 @@ struct Strided {
   const T* p;
   int64_t rs, ks;  // from line to line, from k to k
   bool direct;
+
+  // Steps of k to pack before the next panel. Where the lines are adjacent the panels of one step lie
+  // side by side, and four steps at a time make runs that the hardware prefetches.
+  int64_t pack_steps(int64_t kc) const { return rs == 1 ? 4 : max64(kc, 1); }
 
   void pack(T* panel, int width, int64_t line, int lines, int64_t k, int64_t kc) const {
     const T* from = p + line * rs + k * ks;

@@ -27,6 +27,8 @@ HL_INLINE T* worker_scratch(const Ctx& ctx, int worker) {
   return reinterpret_cast<T*>(ctx.per_worker + worker * ctx.worker_bytes);
 }
 
+constexpr int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+constexpr int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 

@@ -35,21 +35,26 @@ struct Finish {
     const auto& f = *static_cast<const Finish*>(self);
     const int64_t m0 = f.swapped ? column : row, m1 = m0 + (f.swapped ? columns : rows);
     const int64_t o = f.swapped ? row : column, n = f.swapped ? rows : columns;
-    for (int64_t m = m0; m < m1; ++m) f.line(m * f.O + o, o, n);
-  }
-
-  void line(int64_t at, int64_t o, int64_t n) const {
-    constexpr int L = kLanes<T>;
-    T* sum = z ? z + at : y + at;
-    if (b || z) {
-      for (int64_t i = 0; i < n; i += L) {
-        const int64_t k = min64(L, n - i);
-        Vec<T> v = load_n(y + at + i, k);
-        if (b) v += load_n(b + o + i, k);
-        store_n(sum + i, v, k);
+    // Two passes: a line that has just been written cannot be read back at once.
+    T* sum = f.z ? f.z : f.y;
+    if (f.b || f.z) {
+      for (int64_t m = m0; m < m1; ++m) f.add_bias(f.y + m * f.O + o, sum + m * f.O + o, o, n);
+    }
+    if (f.act) {
+      for (int64_t m = m0; m < m1; ++m) {
+        f.act(sum + m * f.O + o, f.y + m * f.O + o, n, f.p0, f.p1);
       }
     }
-    if (act) act(sum, y + at, n, p0, p1);
+  }
+
+  HL_INLINE void add_bias(const T* from, T* to, int64_t o, int64_t n) const {
+    constexpr int L = kLanes<T>;
+    for (int64_t i = 0; i < n; i += L) {
+      const int64_t k = min64(L, n - i);
+      Vec<T> v = load_n(from + i, k);
+      if (b) v += load_n(b + o + i, k);
+      store_n(to + i, v, k);
+    }
   }
 };
 

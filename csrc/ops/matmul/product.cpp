@@ -37,9 +37,11 @@ Product choose_product(const ProductView& original) {
   Product p = {};
   ProductView v = original;
   const ProductView narrow = v.N < v.M ? transposed(v) : v;  // few rows, many columns
-  if (narrow.M <= kDotRows && narrow.b_rs == 1 && v.K >= kLanes<T>) {
+  const bool few = is_narrow<T>(narrow.M, narrow.N, narrow.K);
+  if (narrow.M <= (few ? 2 : kDotRows) && narrow.b_rs == 1 && v.K >= kLanes<T>) {
     p.algorithm = Algorithm::kDot;
-  } else if (narrow.M <= kAxpyRows && narrow.b_cs == 1 && narrow.N * narrow.K >= (1 << 15)) {
+  } else if (narrow.M <= (few ? 2 : kAxpyRows) && narrow.b_cs == 1 &&
+             narrow.N * narrow.K >= (1 << 15)) {
     p.algorithm = Algorithm::kAxpy;
   } else {
     p.algorithm = Algorithm::kTiles;
@@ -48,6 +50,14 @@ Product choose_product(const ProductView& original) {
     p.view = narrow;
     p.gemv = gemv_cut(narrow.M, narrow.N, narrow.K, p.algorithm == Algorithm::kDot);
     p.shared_bytes = gemv_shared_bytes<T>(p.gemv);
+    return p;
+  }
+  if (few && (narrow.b_cs == 1 || narrow.b_rs == 1)) {
+    p.view = narrow;
+    p.a_direct = read_a_in_place<T>(narrow);
+    p.gemm = narrow_cut<T>(narrow.M, narrow.N, narrow.K, p.a_direct, narrow.b_rs == 1);
+    p.shared_bytes = gemm_shared_bytes(p.gemm);
+    p.worker_bytes = gemm_worker_bytes(p.gemm);
     return p;
   }
   // A right-hand matrix that is contiguous along k must be turned while it is packed. Where the left

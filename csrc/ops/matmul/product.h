@@ -43,7 +43,7 @@ void column_sums(Ctx& ctx, int64_t M, int64_t N, const T* x, T* y);
 inline const char* algorithm_name(const Product& p) {
   if (p.algorithm == Algorithm::kDot) return "dot";
   if (p.algorithm == Algorithm::kAxpy) return "axpy";
-  return p.gemm.splits > 1 ? "tiles, split over k" : "tiles";
+  return p.gemm.splits > 1 ? "tiles, split over k" : p.gemm.narrow ? "tiles, few rows" : "tiles";
 }
 
 }  // namespace hl::cpu::HL_ISA

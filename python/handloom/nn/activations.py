@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from handloom import ops
-from handloom.nn.module import Module
+from handloom.nn.module import Fusable, Module
 from handloom.nn.parameter import Parameter
 from handloom.tensor import Tensor
 
@@ -17,6 +17,10 @@ class _Plain(Module):
     """An activation without options."""
 
     function: ClassVar[Callable[..., Tensor]]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls._fusable = (cls.function.__name__, 0.0, 0.0)
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
@@ -99,6 +103,10 @@ class LeakyReLU(Module):
         super().__init__()
         self.negative_slope = negative_slope
 
+    @property
+    def _fusable(self) -> Fusable:  # type: ignore[override]
+        return "leaky_relu", self.negative_slope, 0.0
+
     def forward(self, x: Any) -> Tensor:
         return ops.leaky_relu(x, self.negative_slope)
 
@@ -112,6 +120,10 @@ class ELU(Module):
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
         self.alpha = alpha
+
+    @property
+    def _fusable(self) -> Fusable:  # type: ignore[override]
+        return "elu", self.alpha, 0.0
 
     def forward(self, x: Any) -> Tensor:
         return ops.elu(x, self.alpha)
@@ -129,6 +141,10 @@ class GELU(Module):
             raise ValueError(f"GELU: approximate={approximate!r}, expected 'none' or 'tanh'")
         self.approximate = approximate
 
+    @property
+    def _fusable(self) -> Fusable:  # type: ignore[override]
+        return "gelu" if self.approximate == "none" else "gelu_tanh", 0.0, 0.0
+
     def forward(self, x: Any) -> Tensor:
         return ops.gelu(x, self.approximate)
 
@@ -143,6 +159,10 @@ class Softplus(Module):
         super().__init__()
         self.beta = beta
         self.threshold = threshold
+
+    @property
+    def _fusable(self) -> Fusable:  # type: ignore[override]
+        return "softplus", self.beta, self.threshold
 
     def forward(self, x: Any) -> Tensor:
         return ops.softplus(x, self.beta, self.threshold)
@@ -160,6 +180,10 @@ class Hardtanh(Module):
             raise ValueError(f"Hardtanh: min_val {min_val} is not below max_val {max_val}")
         self.min_val = min_val
         self.max_val = max_val
+
+    @property
+    def _fusable(self) -> Fusable:  # type: ignore[override]
+        return "hardtanh", self.min_val, self.max_val
 
     def forward(self, x: Any) -> Tensor:
         return ops.hardtanh(x, self.min_val, self.max_val)

@@ -9,7 +9,11 @@ from handloom.nn.module import Module
 
 
 class Sequential(Module):
-    """Runs modules one after the other: `Sequential(a, b)` or `Sequential({"first": a})`."""
+    """Runs modules one after the other: `Sequential(a, b)` or `Sequential({"first": a})`.
+
+    A layer that can finish with the activation behind it, as `Linear` can, is run together with it
+    in one kernel, to the same numbers; not where one of the two has a hook.
+    """
 
     def __init__(self, *modules: Any) -> None:
         super().__init__()
@@ -21,9 +25,16 @@ class Sequential(Module):
             setattr(self, name, _module(module, "Sequential"))
 
     def forward(self, x: Any) -> Any:
-        for module in list(self.__dict__.values()):
-            if isinstance(module, Module):
-                x = module(x)
+        modules = [m for m in self.__dict__.values() if isinstance(m, Module)]
+        modules.reverse()
+        while modules:
+            module = modules.pop()
+            if modules and module._forward_fused is not None and not module._hooks:
+                activation = modules[-1]
+                if activation._fusable is not None and not activation._hooks:
+                    x = module._forward_fused(x, modules.pop()._fusable)
+                    continue
+            x = module(x)
         return x
 
     def __len__(self) -> int:

@@ -18,6 +18,7 @@ from handloom.nn.parameter import Parameter
 from handloom.tensor import FLOATS, Array, Tensor, as_dtype, check_device
 
 Self = TypeVar("Self", bound="Module")
+Fusable = tuple[str, float, float]  # an activation's name and parameters
 
 
 class Module:
@@ -30,6 +31,18 @@ class Module:
     training: bool = True
     _buffers: Mapping[str, bool] = {}  # name → is it in state_dict
     _hooks: Mapping[str, list[Any]] = {}  # "pre" and "post", only where there are any
+
+    # What an activation is, and how a layer computes itself with an activation on top: Sequential runs
+    # such a pair as one kernel.
+    _fusable: Fusable | None = None
+    _forward_fused: Callable[..., Any] | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "forward" in cls.__dict__:  # what was inherited belongs to another forward
+            for name in ("_fusable", "_forward_fused"):
+                if name not in cls.__dict__:
+                    setattr(cls, name, None)
 
     def __init__(self) -> None:
         # Nothing to prepare; subclasses that call super().__init__() are right to do so.

@@ -17,7 +17,7 @@ ACTIVATIONS = (
     "softplus", "softsign", "hardtanh", "hardsigmoid", "hardswish", "relu6", "logsigmoid",
 )  # fmt: skip
 _CODES = {name: _C.unary_ops[name] for name in ACTIVATIONS}
-_PARAMETERS = {_C.unary_ops[name]: _C.unary_defaults[name] for name in ACTIVATIONS}
+_DEFAULTS = {name: _C.unary_defaults[name] for name in ACTIVATIONS}
 _NEEDS_Z = frozenset(_CODES[name] for name in ACTIVATIONS if _C.unary_saves[name] == "x")
 
 
@@ -79,10 +79,12 @@ class LinearAct(Function):
     def name(self) -> str:
         return "linear"
 
-    def forward(ctx, x: Array, w: Array, b: Array | None, act: int) -> Array:
-        x, w = dense(x), dense(w)
-        ctx.act = act
-        p0, p1 = _PARAMETERS[act]
+    def forward(
+        ctx, x: Array, w: Array, b: Array | None, act: int, p0: float, p1: float
+    ) -> Array:
+        if not (x.flags.c_contiguous and w.flags.c_contiguous):
+            x, w = dense(x), dense(w)
+        ctx.act = act, p0, p1
         y: Array
         if ctx.need and act in _NEEDS_Z:
             y, z = _linear_forward(x, w, b, act, True, p0, p1)
@@ -94,7 +96,10 @@ class LinearAct(Function):
 
     def backward(ctx, dy: Array) -> tuple[Array | None, Array | None, Array | None]:
         x, w, saved = ctx.saved
-        return _linear_backward(dense(dy), x, w, saved, ctx.act, ctx.need, *_PARAMETERS[ctx.act])
+        if not dy.flags.c_contiguous:
+            dy = dense(dy)
+        act, p0, p1 = ctx.act
+        return _linear_backward(dy, x, w, saved, act, ctx.need, p0, p1)
 
 
 def _summed(g: Array, shape: tuple[int, ...]) -> Array:
@@ -119,11 +124,18 @@ def linear(
         out: Tensor = Linear().run((x, w, b))
         return out
     try:
-        act = _CODES[activation]
+        p0, p1 = _DEFAULTS[activation]
     except KeyError:
         names = ", ".join(ACTIVATIONS)
         raise ValueError(
             f"linear: activation {activation!r} is unknown, expected one of {names}"
         ) from None
-    out = LinearAct().run((x, w, b), act)
+    return linear_act(x, w, b, activation, p0, p1)
+
+
+def linear_act(
+    x: TensorLike, w: TensorLike, b: TensorLike | None, activation: str, p0: float, p1: float
+) -> Tensor:
+    """`linear` with an activation whose parameters are given, such as a leaky ReLU's slope."""
+    out: Tensor = LinearAct().run((x, w, b), _CODES[activation], p0, p1)
     return out
