@@ -14,6 +14,7 @@ struct Cut {
   int64_t tiles;      // over all axes
   int64_t grain;      // tiles per task
   bool stream;
+  bool by_strips;  // all rows of one strip of columns, then the next strip
 };
 
 void stream(const void* from, void* to, int64_t bytes) {
@@ -50,7 +51,10 @@ Cut cut(const ElementShape& s, const Walk& w) {
   // Long rows are tiled alone. Short ones are taken together, and then some operand needs a buffer,
   // or its axes would have been one.
   const bool alone = c.n >= kTileElements / 2 || !moved;
-  c.stream = out >= 0 && alone && streams(s, w, total * w.item[out]);
+  c.stream = out >= 0 && streams(s, w, total * w.item[out]);
+  // Where an operand is transposed, the cache lines of one row serve the next; else a row is read
+  // front to back.
+  c.by_strips = buffered;
   const int64_t longest = buffered || c.stream ? kTileElements : kTaskElements;
   c.tn = alone && c.n > longest ? longest : c.n;
   c.tr = alone ? 1 : kTileElements / c.n;
@@ -72,15 +76,15 @@ void walk(Ctx& ctx, const ElementShape& s, const Walk& w) {
   parallel_for(ctx, c.tiles, c.grain, [&](int64_t begin, int64_t end, int) {
     TileBuffers buffers;
     for (const char*& held : buffers.held) held = nullptr;
-    const int64_t strips = ceil_div(c.n, c.tn);
+    const int64_t strips = ceil_div(c.n, c.tn), outer_tiles = c.tiles / c.row_tiles / strips;
     for (int64_t tile = begin; tile < end; ++tile) {
-      // Strips lie outermost: where an operand is transposed, the cache lines of one row serve the
-      // next.
-      int64_t index = tile / c.row_tiles;
-      const int64_t r0 = tile % c.row_tiles * c.tr;
-      const int64_t per_strip = c.tiles / c.row_tiles / strips;
-      const int64_t n0 = index / per_strip * c.tn;
-      index %= per_strip;
+      // tile = (outer axes, row, strip) or (strip, outer axes, row)
+      int64_t index = tile, strip = 0;
+      if (!c.by_strips) strip = index % strips, index /= strips;
+      const int64_t r0 = index % c.row_tiles * c.tr;
+      index /= c.row_tiles;
+      if (c.by_strips) strip = index / outer_tiles, index %= outer_tiles;
+      const int64_t n0 = strip * c.tn;
       TileView v[kElementOperands];
       void* at[kElementOperands];
       int64_t offset[kElementOperands] = {};
@@ -105,7 +109,9 @@ void walk(Ctx& ctx, const ElementShape& s, const Walk& w) {
       w.body(w.op, at, rows * n);
       if (out < 0 || at[out] == v[out].p) continue;
       if (c.stream) {
-        stream(buffers.data[out], v[out].p, n * w.item[out]);
+        const char* from = static_cast<const char*>(buffers.data[out]);
+        const int64_t row = n * w.item[out], step = v[out].outer * w.item[out];
+        for (int64_t r = 0; r < rows; ++r) stream(from + r * row, v[out].p + r * step, row);
       } else {
         scatter(v[out], buffers.data[out]);
       }
