@@ -28,6 +28,14 @@ from handloom.nn.activations import (
     Tanh,
 )
 from handloom.nn.containers import ModuleDict, ModuleList, Sequential
+from handloom.nn.conv import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+)
 from handloom.nn.dropout import (
     AlphaDropout,
     Dropout,
@@ -67,6 +75,12 @@ __all__ = [
     "AlphaDropout",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "CrossEntropyLoss",
     "DiceLoss",
     "Dropout",
