@@ -232,3 +232,17 @@ def test_scratch_stays_small() -> None:
         out = (*x[:-1], w[0])
         for plan in kernels.explain("conv2d_backward", out, x, w, padding=w[1] // 2):
             assert plan.scratch <= (2 << 20) * (threads + 1) + 2 * weights
+
+
+def test_the_receptive_field_is_what_a_pixel_depends_on() -> None:
+    convs = nn.Conv2d(1, 1, 3), nn.Conv2d(1, 1, (3, 2), stride=2), nn.Conv2d(1, 1, 2, dilation=3)
+    model = nn.Sequential(*convs)
+    sizes, jumps = nn.utils.receptive_field(model)
+    assert jumps == (2, 2)
+    x = hl.tensor(rng.standard_normal((1, 20, 20, 1)).astype("f4"), requires_grad=True)
+    model(x)[0, 1, 1, 0].backward()
+    seen = np.argwhere(x.grad.numpy()[0, :, :, 0])
+    assert tuple(seen.min(0)) == jumps
+    assert tuple(seen.max(0) - seen.min(0) + 1) == sizes
+    with pytest.raises(ValueError, match="spreads"):
+        nn.utils.receptive_field(nn.ConvTranspose2d(1, 1, 2))
