@@ -19,7 +19,7 @@ def receptive_field(model: Module) -> tuple[tuple[int, ...], tuple[int, ...]]:
         ``(sizes, jumps)``, one number per spatial axis; empty tuples where no layer has a window.
 
     Raises:
-        ValueError: A layer that spreads instead of gathering, or windows of different numbers of axes.
+        ValueError: A layer that spreads instead of gathering, or windows over other axes.
     """
     sizes: tuple[int, ...] = ()
     jumps: tuple[int, ...] = ()
