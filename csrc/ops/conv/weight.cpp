@@ -2,6 +2,7 @@
 // pixel lie side by side), the same row of the image, moved by the tap, gives the right side (so do its
 // channels). The sum runs over the pixels of a block of rows. A task holds a block of channels of
 // that image in a window with zeros around it and goes through every tap and output channel with it.
+// Where the taps of one kernel row hold too few numbers for whole vectors, the two sides change places.
 #include "ops/conv/weight.h"
 
 #include "cpu/gemm.h"
@@ -29,7 +30,11 @@ WeightCut weight_cut(const ConvShape& s) {
   WeightCut k = {};
   const int64_t item = sizeof(T), C = s.C / s.groups, K = s.K / s.groups;
   k.nr = kTileColumns<T>;
-  k.mr = even_part(K, kTileRows, 1);
+  // dy is then read in whole vectors, which must not pass its end.
+  const int64_t row = s.kernel[2] * C, lanes = kLanes<T>;
+  k.turned =
+      s.dilation[2] == 1 && C <= k.nr && K % lanes == 0 && row % k.nr != 0 && row <= 2 * k.nr;
+  k.mr = even_part(k.turned ? row : K, kTileRows, 1);
   k.channels = min64(C, k.nr);
   k.channel_blocks = ceil_div(C, max64(1, k.channels));
   auto bytes = [&](int64_t rows, int64_t pixels) {
@@ -50,9 +55,9 @@ WeightCut weight_cut(const ConvShape& s) {
   const int64_t blocks = s.groups * k.channel_blocks;
   k.splits = max64(1, min64(ceil_div(16, max64(1, blocks)), k.bands));
   k.splits = max64(1, min64(k.splits, kPartialBytes / max64(1, k.size * item)));
-  const int64_t panels = ceil_div(K, k.mr);
+  const int64_t panel = k.turned ? k.nr : k.mr, panels = ceil_div(K, panel);
   k.output_blocks = max64(1, min64(panels, 8 / max64(1, blocks * k.splits)));
-  k.outputs = ceil_div(panels, k.output_blocks) * k.mr;
+  k.outputs = ceil_div(panels, k.output_blocks) * panel;
   k.output_blocks = ceil_div(K, max64(1, k.outputs));
   k.window_bytes = round_up(max64(0, bytes(k.rows, k.pixels)) + k.nr * item, 64);
   k.partial_bytes = k.splits > 1 ? k.splits * k.size * item : 0;
@@ -108,33 +113,36 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
           }
         }
         const T* left = dy + (((image * s.out[0] + plane) * s.out[1] + p0) * s.out[2] + q0) * s.K;
-        const int64_t o1 = min64(K, (block + 1) * k.outputs);
-        for (int64_t o = block * k.outputs; o < o1; o += k.mr) {
-          const int64_t lines = min64(k.mr, o1 - o), output = group * K + o;
-          for (int64_t tap = 0; tap < taps; tap += row_at_once ? s.kernel[2] : 1) {
-            const int64_t t2 = tap % s.kernel[2], t1 = tap / s.kernel[2] % s.kernel[1];
-            const int64_t t0 = tap / s.kernel[2] / s.kernel[1];
-            const T* right = window + t0 * plane_pitch + t1 * s.dilation[1] * row_pitch +
-                             t2 * s.dilation[2] * pixel_pitch;
-            const int64_t columns = row_at_once ? s.kernel[2] * C : channels;
-            for (int64_t j = 0; j < columns; j += k.nr) {
-              const int64_t n = min64(k.nr, columns - j);
-              Tile<T> t = {pixels,
-                           left + output,
-                           1,
-                           s.K,
-                           right + j,
-                           s.stride[2] * pixel_pitch,
-                           into + (output * taps + tap) * C + c0 + j,
-                           taps * C,
-                           1,
-                           n,
-                           T(1),
-                           T(band > first)};
-              t.stretches = rows;
-              t.a_step = s.out[2] * s.K;
-              t.b_step = s.stride[1] * row_pitch;
-              tile<T>(lines, ceil_div(n, kLanes<T>))(t);
+        const int64_t o0 = block * k.outputs, o1 = min64(K, o0 + k.outputs);
+        const T beta = T(band > first);
+        const int64_t tap_step = row_at_once ? s.kernel[2] : 1;
+        const int64_t columns = row_at_once ? s.kernel[2] * C : channels;
+        auto product = [&](Tile<T> t, int64_t lines, int64_t dy_step, int64_t x_step) {
+          t.stretches = rows;
+          t.a_step = k.turned ? x_step : dy_step;
+          t.b_step = k.turned ? dy_step : x_step;
+          tile<T>(lines, ceil_div(t.n, kLanes<T>))(t);
+        };
+        const int64_t dy_step = s.out[2] * s.K, x_step = s.stride[1] * row_pitch;
+        const int64_t x_pixel = s.stride[2] * pixel_pitch;
+        for (int64_t tap = 0; tap < taps; tap += tap_step) {
+          const int64_t t2 = tap % s.kernel[2], t1 = tap / s.kernel[2] % s.kernel[1];
+          const int64_t t0 = tap / s.kernel[2] / s.kernel[1];
+          const T* right = window + t0 * plane_pitch + t1 * s.dilation[1] * row_pitch +
+                           t2 * s.dilation[2] * pixel_pitch;
+          for (int64_t o = o0; o < o1; o += k.turned ? k.nr : k.mr) {
+            const T* side = left + group * K + o;
+            T* to = into + ((group * K + o) * taps + tap) * C + c0;
+            for (int64_t j = 0; j < columns; j += k.turned ? k.mr : k.nr) {
+              if (k.turned) {
+                product({pixels, right + j, 1, x_pixel, side, s.K, to + j, 1, taps * C,
+                         min64(k.nr, o1 - o), T(1), beta},
+                        min64(k.mr, columns - j), dy_step, x_step);
+              } else {
+                product({pixels, side, 1, s.K, right + j, x_pixel, to + j, taps * C, 1,
+                         min64(k.nr, columns - j), T(1), beta},
+                        min64(k.mr, o1 - o), dy_step, x_step);
+              }
             }
           }
         }

@@ -7,6 +7,7 @@
 namespace hl::cpu::HL_ISA {
 
 struct WeightCut {
+  bool turned;  // few input channels: taps are the rows of the tile, output channels its columns
   int64_t mr, nr;
   int64_t channels, channel_blocks;  // of x that a task holds in its window
   int64_t outputs, output_blocks;    // channels of dy that it goes through
