@@ -29,10 +29,11 @@ class Sequential(Module):
         modules.reverse()
         while modules:
             module = modules.pop()
-            if modules and module._forward_fused is not None and not module._hooks:
-                activation = modules[-1]
-                if activation._fusable is not None and not activation._hooks:
-                    x = module._forward_fused(x, modules.pop()._fusable)
+            if modules and module._forward_fused is not None and _is_plain(module):
+                activation = modules[-1]._fusable
+                if activation is not None and _is_plain(modules[-1]):
+                    modules.pop()
+                    x = module._forward_fused(x, activation)
                     continue
             x = module(x)
         return x
@@ -149,6 +150,11 @@ class ModuleDict(Module):
     def items(self) -> Iterable[tuple[str, Module]]:
         """Names and modules."""
         return _below(self).items()
+
+
+def _is_plain(module: Module) -> bool:
+    """Whether calling the module is no more than its class's forward."""
+    return not module._hooks and "forward" not in module.__dict__
 
 
 def _below(module: Module) -> dict[str, Module]:

@@ -12,6 +12,7 @@ from handloom.nn import init
 from handloom.nn.module import Fusable, Module
 from handloom.nn.parameter import Parameter
 from handloom.ops.dense import linear, linear_act
+from handloom.ops.elementwise import unary
 from handloom.ops.layout import flatten, unflatten
 from handloom.tensor import DTypeLike, Tensor, as_dtype
 
@@ -52,8 +53,6 @@ class Linear(Module):
         self.in_features = in_features
         self.out_features = out_features
         self.activation = activation
-        if activation is not None:
-            self._forward_fused = None  # there is room for one
         kind = as_dtype(np.float32 if dtype is None else dtype, "Linear")
         self.weight = Parameter(np.empty((out_features, in_features), kind))
         self.bias = Parameter(np.empty(out_features, kind)) if bias else None
@@ -70,6 +69,8 @@ class Linear(Module):
         return linear(x, self.weight, self.bias, self.activation)
 
     def _forward_fused(self, x: Any, activation: Fusable) -> Tensor:
+        if self.activation is not None:  # there is room for one
+            return unary(self.forward(x), *activation)
         return linear_act(x, self.weight, self.bias, *activation)
 
     def extra_repr(self) -> str:

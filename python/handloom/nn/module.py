@@ -32,14 +32,15 @@ class Module:
     _buffers: Mapping[str, bool] = {}  # name → is it in state_dict
     _hooks: Mapping[str, list[Any]] = {}  # "pre" and "post", only where there are any
 
-    # What an activation is, and how a layer computes itself with an activation on top: Sequential runs
-    # such a pair as one kernel.
+    # What an activation is, and how a layer computes itself with an activation on top: Sequential
+    # runs such a pair as one kernel.
     _fusable: Fusable | None = None
     _forward_fused: Callable[..., Any] | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "forward" in cls.__dict__:  # what was inherited belongs to another forward
+        if "forward" in cls.__dict__ or "__call__" in cls.__dict__:
+            # What was inherited belongs to another forward.
             for name in ("_fusable", "_forward_fused"):
                 if name not in cls.__dict__:
                     setattr(cls, name, None)

@@ -79,9 +79,7 @@ class LinearAct(Function):
     def name(self) -> str:
         return "linear"
 
-    def forward(
-        ctx, x: Array, w: Array, b: Array | None, act: int, p0: float, p1: float
-    ) -> Array:
+    def forward(ctx, x: Array, w: Array, b: Array | None, act: int, p0: float, p1: float) -> Array:
         if not (x.flags.c_contiguous and w.flags.c_contiguous):
             x, w = dense(x), dense(w)
         ctx.act = act, p0, p1
