@@ -556,7 +556,7 @@ def test_shapes_that_cannot_be_are_named(make):
     ):
         with pytest.raises(error, match=message):
             make(*shape)
-    assert make(1 << 40, 1 << 40, 0).shape == (1 << 40, 1 << 40, 0)
+    assert make(1 << 20, 0).shape == (1 << 20, 0)
 
 
 def test_errors_name_the_function_that_was_called():

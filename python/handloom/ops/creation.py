@@ -29,7 +29,7 @@ def _sizes(shape: tuple[Any, ...], op: str) -> tuple[int, ...]:
         raise TypeError(f"{op}: the shape is {shape}, expected integers") from None
     if min(sizes, default=0) < 0:
         raise ValueError(f"{op}: shape {sizes} has a negative size")
-    if 0 not in sizes and math.prod(sizes) > _MOST:
+    if math.prod(n or 1 for n in sizes) > _MOST:  # NumPy counts so too
         raise ValueError(f"{op}: shape {sizes} has more elements than can be counted")
     return sizes
 
