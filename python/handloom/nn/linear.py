@@ -11,7 +11,7 @@ import numpy as np
 from handloom.nn import init
 from handloom.nn.module import Fusable, Module
 from handloom.nn.parameter import Parameter
-from handloom.ops.dense import linear, linear_act
+from handloom.ops.dense import ACTIVATIONS, linear, linear_act
 from handloom.ops.elementwise import unary
 from handloom.ops.layout import flatten, unflatten
 from handloom.tensor import DTypeLike, Tensor, as_dtype
@@ -48,8 +48,15 @@ class Linear(Module):
     ) -> None:
         super().__init__()
         for name, n in (("in_features", in_features), ("out_features", out_features)):
+            if not hasattr(n, "__index__"):
+                raise TypeError(f"Linear: {name} is {n!r}, expected an integer")
             if n < 0:
                 raise ValueError(f"Linear: {name} is {n}, expected at least 0")
+        if activation is not None and activation not in ACTIVATIONS:
+            names = ", ".join(ACTIVATIONS)
+            raise ValueError(
+                f"Linear: activation {activation!r} is unknown, expected one of {names}"
+            )
         self.in_features = in_features
         self.out_features = out_features
         self.activation = activation
