@@ -32,7 +32,8 @@ class DataLoader:
         batch_size: Samples in a batch, at least 1.
         shuffle: Whether each epoch takes the samples in a new random order.
         drop_last: Whether to leave out a last batch that is smaller than `batch_size`.
-        seed: Fixes the orders. None draws one from the system; `loader.seed` tells it.
+        seed: Fixes the orders. None draws one if there is something to shuffle, so that
+            `hl.manual_seed` fixes it; `loader.seed` tells it.
         num_workers: Threads that load batches ahead; 0 stands for one, where `prefetch` asks for
             any. More than one calls the dataset from several threads at once.
         prefetch: Batches to keep ready in the background; 0 loads in the calling thread. None
@@ -70,7 +71,8 @@ class DataLoader:
         self.batch_size = _count(batch_size, "batch_size", 1)
         self.shuffle = bool(shuffle)
         self.drop_last = bool(drop_last)
-        self.seed = checked_seed(seed, "DataLoader")
+        # An order that is not shuffled takes no draw: to evaluate changes no later random number.
+        self.seed = checked_seed(seed if seed is not None or shuffle else 0, "DataLoader")
         self.num_workers = _count(num_workers, "num_workers", 0)
         self.collate_fn = collate_fn
         self.epoch = 0

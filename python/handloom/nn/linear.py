@@ -11,7 +11,7 @@ import numpy as np
 from handloom.nn import init
 from handloom.nn.module import Module
 from handloom.nn.parameter import Parameter
-from handloom.ops.dense import Fusable, linear
+from handloom.ops.dense import Fusable, fusable, linear
 from handloom.ops.layout import flatten, unflatten
 from handloom.tensor import DTypeLike, Tensor, as_dtype
 
@@ -47,8 +47,11 @@ class Linear(Module):
     ) -> None:
         super().__init__()
         for name, n in (("in_features", in_features), ("out_features", out_features)):
+            if not hasattr(n, "__index__"):
+                raise TypeError(f"Linear: {name} is {n!r}, expected an integer")
             if n < 0:
                 raise ValueError(f"Linear: {name} is {n}, expected at least 0")
+        fusable("Linear", activation)
         self.in_features = in_features
         self.out_features = out_features
         self.activation = activation

@@ -40,7 +40,8 @@ class Module:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "forward" in cls.__dict__:  # what was inherited belongs to another forward
+        if "forward" in cls.__dict__ or "__call__" in cls.__dict__:
+            # What was inherited belongs to another forward.
             for name in ("_fusable", "_forward_fused"):
                 if name not in cls.__dict__:
                     setattr(cls, name, None)
