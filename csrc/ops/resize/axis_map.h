@@ -63,10 +63,10 @@ HL_INLINE int64_t within(int64_t i, int64_t low, int64_t high) {
 
 // Where element o of the result lies among the elements that are read.
 HL_INLINE double source_of(const ResampleShape& s, int axis, int64_t o) {
-  const double in = double(s.in[axis]), out = double(s.out[axis]);
-  if (s.corners == Corners::kAligned) return out > 1 ? double(o) * (in - 1) / (out - 1) : 0;
-  const double step = s.scale[axis] > 0 ? 1 / s.scale[axis] : in / out;
-  return step * (double(o) + 0.5) - 0.5;
+  const int64_t in = s.in[axis], out = s.out[axis];
+  if (s.corners == Corners::kAligned) return out > 1 ? double(o * (in - 1)) / double(out - 1) : 0;
+  if (s.scale[axis] > 0) return (double(o) + 0.5) / s.scale[axis] - 0.5;
+  return double((2 * o + 1) * in - out) / double(2 * out);
 }
 
 HL_INLINE int64_t nearest_of(const ResampleShape& s, int axis, int64_t o, float shift) {
@@ -113,8 +113,7 @@ HL_INLINE int64_t put_run(const ResampleShape& s, int axis, int64_t o, int64_t& 
       double w[4];
       for (int k = 0; k < 4; ++k) {
         const double d = __builtin_fabs(u - double(i - 1 + k));
-        w[k] = d <= 1 ? ((a + 2) * d - (a + 3)) * d * d + 1
-                      : ((a * d - 5 * a) * d + 8 * a) * d - 4 * a;
+        w[k] = d <= 1 ? (1 - d) * (1 + d - (a + 2) * d * d) : a * (d - 1) * (d - 2) * (d - 2);
       }
       first = within(i - 1, 0, in - 1);
       const int64_t n = within(i + 2, 0, in - 1) - first + 1;

@@ -6,8 +6,8 @@
 // So there is one loop over weights and the modes differ in the rows of A only. With s = in / out, or
 // 1 / scale where a scale is given (PyTorch's rules, recompute_scale_factor=False):
 //
-//   nearest        y_o = x[min(floor(o s), in - 1)], in float32 arithmetic as PyTorch has it;
-//                  o if in = out, o / 2 if out = 2 in
+//   nearest        y_o = x[min(floor(o s), in - 1)], in float32 arithmetic as PyTorch's channels-last
+//                  kernels have it; o if in = out, o / 2 if out = 2 in
 //   nearest-exact  the same at (o + 1/2) s
 //   linear         at u = max((o + 1/2) s - 1/2, 0), or o (in - 1) / (out - 1) for aligned corners:
 //                  (1 - u + i) x_i + (u - i) x_i+1,   i = floor u, the last element repeated

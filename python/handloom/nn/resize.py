@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from handloom._resample import BLUR, Factors, Sizes
 from handloom.nn.module import Module
 from handloom.ops.resize import (
-    BLUR,
-    Factors,
-    Sizes,
     blur,
     blur_downsample,
     blur_upsample,

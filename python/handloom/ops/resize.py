@@ -33,19 +33,19 @@ class Interpolate(Function):
 class Upfirdn(Function):
     """Zeros in between, a FIR kernel, every down-th result."""
 
-    __slots__ = ("options", "size")
+    __slots__ = ("size", "steps", "taps")
     fresh = True
 
     def forward(
         ctx, x: Array, taps: list[float], up: int, down: int, padding: tuple[int, int]
     ) -> Array:
         axes = x.ndim - 2
-        ctx.size = x.shape[1:-1]
-        ctx.options = (taps, *(_resample.each(v, axes) for v in (up, down, *padding)))
-        return _C.upfirdn_forward(dense(x), *ctx.options)
+        ctx.size, ctx.taps = x.shape[1:-1], taps
+        ctx.steps = [_resample.each(v, axes) for v in (up, down, *padding)]
+        return _C.upfirdn_forward(dense(x), taps, *ctx.steps)
 
     def backward(ctx, dy: Array) -> Array:
-        return _C.upfirdn_backward(dense(dy), ctx.size, *ctx.options)
+        return _C.upfirdn_backward(dense(dy), ctx.size, ctx.taps, *ctx.steps)
 
 
 class GridSample(Function):

@@ -1,8 +1,8 @@
 """Augmentation of images: whole batches (N, H, W, C), seeded, the same whoever loads them.
 
-    augment = Compose([RandomHorizontalFlip(), RandomCrop(32, padding=4), ColorJitter(0.2, 0.2)])
-    x = augment(x)                                      # numbers from handloom.manual_seed
-    loader = DataLoader(data, 64, shuffle=True, transform=augment)   # by sample and epoch
+augment = Compose([RandomHorizontalFlip(), RandomCrop(32, padding=4), ColorJitter(0.2, 0.2)])
+x = augment(x)                                      # numbers from handloom.manual_seed
+loader = DataLoader(data, 64, shuffle=True, transform=augment)   # by sample and epoch
 """
 
 from .color import ColorJitter, RandomBrightness, RandomContrast

@@ -103,7 +103,9 @@ class ColorJitter(Transform):
         """Whether channels flow into each other."""
         return self.saturation != (1.0, 1.0) or self.hue != (0.0, 0.0)
 
-    def steps(self, u: Array, matrix: Array, shift: Array, mean: Array) -> list[tuple[Array, Array]]:
+    def steps(
+        self, u: Array, matrix: Array, shift: Array, mean: Array
+    ) -> list[tuple[Array, Array]]:
         """Maps (N, C, C) and offsets (N, C) to apply one after the other.
 
         `matrix` and `shift` are what has been done before, `mean` (N, C) that of the images.

@@ -171,7 +171,9 @@ class RandomAffine(Geometric):
         self.degrees = span(degrees, name, "degrees")
         shift = tuple(translate) if isinstance(translate, Sequence) else (translate, translate)
         if len(shift) != 2 or not all(0 <= t <= 1 for t in shift):
-            raise ValueError(f"{name}: translate is {translate}, expected parts of the size, 0 to 1")
+            raise ValueError(
+                f"{name}: translate is {translate}, expected parts of the size, 0 to 1"
+            )
         self.translate = shift
         self.scale = span(scale, name, "scale", 1.0, 0.0)
         if self.scale[0] <= 0:
@@ -274,8 +276,8 @@ class RandomCrop(Geometric):
     Args:
         size: (height, width) of the result, or one number for both.
         padding: Margin on every side, or (height's, width's).
-        padding_mode: Of the margin: "zeros" (then it is `fill`), "border", or "reflection" about the
-            outer edges (NumPy's symmetric).
+        padding_mode: Of the margin: "zeros" (then it is `fill`), "border", or "reflection" about
+            the outer edges (NumPy's symmetric).
         fill: What the margin holds.
     """
 

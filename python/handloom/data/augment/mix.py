@@ -28,7 +28,7 @@ def _log_gamma(alpha: float, u: Array) -> Array:
     tries = u[:, 1:].reshape(len(u), -1, 3)
     d = alpha + 1 - 1 / 3
     z = np.sqrt(-2 * np.log1p(-tries[..., 0])) * np.cos(2 * np.pi * tries[..., 1])
-    v = np.maximum(1 + z / np.sqrt(9 * d), 1e-300) ** 3
+    v = np.maximum(1 + z / np.sqrt(9 * d), 1e-100) ** 3
     taken = np.log1p(-tries[..., 2]) < 0.5 * z**2 + d - d * v + d * np.log(v)
     taken &= v > 1e-200
     first = np.argmax(taken, axis=1)
@@ -63,7 +63,9 @@ class _Mix(Transform):
             raise ValueError(f"{name}: y is missing; labels are mixed with the images")
         if y.dtype.kind in "iu":
             if self.num_classes is None:
-                raise ValueError(f"{name}: num_classes is missing, expected it for labels {y.dtype}")
+                raise ValueError(
+                    f"{name}: num_classes is missing, expected it for labels {y.dtype}"
+                )
             if y.shape != (len(batch.x),):
                 raise ValueError(f"{name}: y has shape {y.shape}, expected ({len(batch.x)},)")
             if y.min() < 0 or y.max() >= self.num_classes:

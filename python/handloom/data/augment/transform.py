@@ -1,7 +1,7 @@
 """What a transform is, how transforms are joined, and where their random numbers come from.
 
-Every sample has random numbers of its own: Philox with the seed as key, and (epoch, sample number) as
-counter. So what happens to a sample does not depend on the batch that it is in, on the order of
+Every sample has random numbers of its own: Philox with the seed as key, and (epoch, sample number)
+as counter. So what happens to a sample does not depend on the batch that it is in, on the order of
 batches, or on the thread that makes them.
 """
 
@@ -115,13 +115,13 @@ class Group:
 class Compose:
     """Transforms one after the other; neighbours that can share a pass over the images do.
 
-    Flips, rotations, shifts, zooms, shears and crops that follow each other become one affine map for
-    each sample, and the images are read once; brightness, contrast, saturation and hue become one
-    matrix of colours.
+    Flips, rotations, shifts, zooms, shears and crops that follow each other become one affine map
+    for each sample, and the images are read once; brightness, contrast, saturation and hue become
+    one matrix of colours.
 
     With `index` (and `epoch`) the result is a function of seed, epoch and sample number alone:
-    `DataLoader(…, transform=compose)` passes both. Without, the numbers come from the generator that
-    `handloom.manual_seed` seeds, new ones in each call.
+    `DataLoader(…, transform=compose)` passes both. Without, the numbers come from the generator
+    that `handloom.manual_seed` seeds, new ones in each call.
 
     Args:
         transforms: In the order in which they are applied.
@@ -131,9 +131,7 @@ class Compose:
         seed: The seed in use.
     """
 
-    def __init__(
-        self, transforms: Sequence[Transform | Compose], seed: int | None = None
-    ) -> None:
+    def __init__(self, transforms: Sequence[Transform | Compose], seed: int | None = None) -> None:
         self.transforms: list[Transform] = []
         for i, t in enumerate(transforms):
             if isinstance(t, Compose):
@@ -157,8 +155,8 @@ class Compose:
             epoch: Number of the epoch, from 0.
 
         Returns:
-            What came: x alone, or the tuple (x, y); tensors for tensors. Arrays may be the very ones
-            that came in where nothing was to be done.
+            What came: x alone, or the tuple (x, y); tensors for tensors. Arrays may be the very
+            ones that came in where nothing was to be done.
 
         Raises:
             TypeError: Images that are not float32 or float64, or an index of no integers.
@@ -256,7 +254,11 @@ def chance(p: float, name: str) -> float:
 
 
 def span(
-    value: float | Sequence[float], name: str, what: str, centre: float = 0.0, least: float = -np.inf
+    value: float | Sequence[float],
+    name: str,
+    what: str,
+    centre: float = 0.0,
+    least: float = -np.inf,
 ) -> tuple[float, float]:
     """(low, high): as given, or as far as `value` to both sides of `centre`."""
     if isinstance(value, Sequence):
