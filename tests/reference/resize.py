@@ -171,29 +171,44 @@ def elements(g: Any, n: int, padding_mode: str, aligned: bool) -> Any:
     return u
 
 
+def corners_of(places: list[Any], mode: str) -> list[tuple[list[Any], list[Any], list[Any]]]:
+    """Indices, weights along each axis and their derivatives, of each corner around the places."""
+    if mode == "nearest":
+        one = [np.ones_like(u) for u in places]
+        return [([np.rint(u).astype(int) for u in places], one, [np.zeros_like(u) for u in places])]
+    corners = []
+    for bits in np.ndindex(*(2,) * len(places)):
+        low = [np.floor(u) for u in places]
+        at = [v.astype(int) + bit for v, bit in zip(low, bits)]
+        weights = [u - v if bit else 1 - (u - v) for u, v, bit in zip(places, low, bits)]
+        corners.append((at, weights, [np.full_like(u, 2 * b - 1) for u, b in zip(places, bits)]))
+    return corners
+
+
+def product(factors: list[Any]) -> Any:
+    result = np.ones_like(factors[0])
+    for f in factors:
+        result = result * f
+    return result
+
+
+def located(x: Any, at: list[Any]) -> tuple[tuple[Any, ...], Any]:
+    """An index of x's pixels that is always valid, and where it lies inside."""
+    inside = np.ones(at[0].shape, bool)
+    for i, n in zip(at, x.shape[1:-1]):
+        inside &= (i >= 0) & (i < n)
+    lead = np.arange(len(x)).reshape(-1, *(1,) * (at[0].ndim - 1))
+    held = tuple(np.clip(i, 0, n - 1) for i, n in zip(at, x.shape[1:-1]))
+    return (lead, *held), inside
+
+
 def read(x: Any, places: list[Any], mode: str, fill: float = 0.0) -> Any:
     """x (N, spatial…, C) at places in elements, first spatial axis first, each (N, …)."""
-    spatial = x.shape[1:-1]
-    lead = np.arange(len(x)).reshape(-1, *(1,) * (places[0].ndim - 1))
-    if mode == "nearest":
-        corners = [([np.rint(u).astype(int) for u in places], np.ones_like(places[0]))]
-    else:
-        corners = []
-        for bits in np.ndindex(*(2,) * len(spatial)):
-            at, w = [], np.ones_like(places[0])
-            for u, bit in zip(places, bits):
-                low = np.floor(u)
-                at.append(low.astype(int) + bit)
-                w = w * ((u - low) if bit else 1 - (u - low))
-            corners.append((at, w))
     y = 0
-    for at, w in corners:
-        inside = np.ones(w.shape, bool)
-        for i, n in zip(at, spatial):
-            inside &= (i >= 0) & (i < n)
-        held = tuple(np.clip(i, 0, n - 1) for i, n in zip(at, spatial))
-        value = np.where(inside[..., None], x[(lead, *held)], x.dtype.type(fill))
-        y = y + w[..., None] * value
+    for at, weights, _ in corners_of(places, mode):
+        index, inside = located(x, at)
+        value = np.where(inside[..., None], x[index], x.dtype.type(fill))
+        y = y + product(weights)[..., None] * value
     return y
 
 
@@ -211,6 +226,32 @@ def grid_sample(
         for i, n in enumerate(spatial)
     ]
     return read(x, places, mode)
+
+
+def grid_sample_backward(dy: Any, inputs: Arrays, options: dict[str, Any]) -> Arrays:
+    x, grid = inputs
+    mode = options.get("mode", "bilinear")
+    padding, aligned = options.get("padding_mode", "zeros"), options.get("align_corners", False)
+    dims = x.ndim - 2
+    places, slopes = [], []
+    for i, n in enumerate(x.shape[1:-1]):
+        g = grid[..., dims - 1 - i]
+        places.append(elements(g, n, padding, aligned))
+        # where a place is held or mirrored, from a difference: it is linear in between
+        h = g.dtype.type(1e-3)
+        ahead, behind = (elements(g + d, n, padding, aligned) for d in (h, -h))
+        half = ((n - 1) if aligned else n) / 2
+        slopes.append(np.rint((ahead - behind) / (2 * h * half)) * half if half else 0 * g)
+    dx, dgrid = np.zeros_like(x), np.zeros_like(grid)
+    for at, weights, signs in corners_of(places, mode):
+        index, inside = located(x, at)
+        share = np.where(inside, product(weights), 0)[..., None] * dy
+        np.add.at(dx, index, share)
+        value = np.where(inside, (x[index] * dy).sum(-1), 0)
+        for a in range(dims):
+            others = [w if i != a else signs[a] for i, w in enumerate(weights)]
+            dgrid[..., dims - 1 - a] += (product(others) * value * slopes[a]).astype(grid.dtype)
+    return dx, dgrid
 
 
 def grid_sample_size(x: Any, grid: Any, **options: Any) -> Any:
@@ -322,6 +363,7 @@ OPS = {
         magnitude=grid_sample_size,
         backward=own_grid_sample_backward,
         wrt=(0, 1),
+        reference_backward=grid_sample_backward,
     ),
     "warp_affine": Op(
         lambda x, matrix, **options: kernels.warp_affine(
