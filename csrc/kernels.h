@@ -17,6 +17,8 @@
 #include "ops/random.h"
 #include "ops/reduce/order.h"
 #include "ops/reduce/reduce.h"
+#include "ops/resize/grid.h"
+#include "ops/resize/resample.h"
 #include "ops/softmax.h"
 
 namespace hl {

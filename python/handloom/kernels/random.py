@@ -162,6 +162,34 @@ def permutation(n: int, *, seed: int | None = None, call: int = 0) -> Array:
     return _C.random_permutation(count, _seed(seed), call)
 
 
+def uniform_rows(
+    calls: Array, n: int, *, dtype: npt.DTypeLike = "float32", seed: int | None = None
+) -> Array:
+    """``(len(calls), n)`` uniform numbers: row ``r`` is ``uniform(n, seed=seed, call=calls[r])``.
+
+    Gives each sample of a batch random numbers of its own, whatever batch it is in.
+
+    Args:
+        calls: int64 or int32 ``(N,)``, read as 64 bits without sign.
+        n: Numbers in a row.
+        dtype: float32 or float64.
+        seed: Key of the generator, ``0 <= seed < 2**64``; None takes a fresh one.
+
+    Raises:
+        TypeError: Another dtype, or calls that are not integers.
+        ValueError: A negative ``n``, or not one axis.
+    """
+    return _C.random_uniform_rows(calls, n, _name(dtype), _seed(seed))
+
+
+def normal_rows(
+    calls: Array, n: int, *, dtype: npt.DTypeLike = "float32", seed: int | None = None
+) -> Array:
+    """``(len(calls), n)`` standard normal numbers: row ``r`` is that of ``normal`` with
+    ``calls[r]``; see :func:`uniform_rows`."""
+    return _C.random_normal_rows(calls, n, _name(dtype), _seed(seed))
+
+
 def dropout(
     x: Array, p: float = 0.5, *, seed: int | None = None, call: int = 0, kind: str = "element"
 ) -> Array:

@@ -156,6 +156,17 @@ from handloom.ops.reduce import (
     topk,
     var,
 )
+from handloom.ops.resize import (
+    affine_grid,
+    blur,
+    blur_downsample,
+    blur_upsample,
+    grid_sample,
+    interpolate,
+    pixel_shuffle,
+    pixel_unshuffle,
+    upfirdn,
+)
 from handloom.ops.softmax import glu, log_softmax, softmax
 from handloom.tensor import check_device
 
@@ -170,6 +181,7 @@ __all__ = [
     "ValuesIndices",
     "abs",
     "add",
+    "affine_grid",
     "all",
     "amax",
     "amin",
@@ -183,6 +195,9 @@ __all__ = [
     "bernoulli_array",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "blur",
+    "blur_downsample",
+    "blur_upsample",
     "cat",
     "check_device",
     "chunk",
@@ -229,6 +244,7 @@ __all__ = [
     "gelu",
     "getitem",
     "glu",
+    "grid_sample",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
@@ -237,6 +253,7 @@ __all__ = [
     "hinge_loss",
     "huber_loss",
     "index_select",
+    "interpolate",
     "kl_div",
     "l1_loss",
     "leaky_relu",
@@ -270,6 +287,8 @@ __all__ = [
     "outer",
     "pad_axes",
     "permute",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "pow",
     "prelu",
     "prod",
@@ -315,6 +334,7 @@ __all__ = [
     "unflatten",
     "uniform_array",
     "unsqueeze",
+    "upfirdn",
     "var",
     "view",
     "where",
