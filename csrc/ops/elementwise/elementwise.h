@@ -70,11 +70,13 @@ enum class UnaryOp : int {
 enum class BinaryOp : int {
   kAdd,
   kDiv,
+  kFloorDivide,
   kMaximum,
   kMinimum,
   kMul,
   kPow,
-  kPrelu,  // a > 0 ? a : b a
+  kPrelu,      // a > 0 ? a : b a
+  kRemainder,  // a - floor(a / b) b, exactly: it has b's sign
   kSub,
   kCount
 };
