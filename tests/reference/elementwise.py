@@ -143,7 +143,7 @@ def binary(name: str, reference: Callable[..., Any], inputs: Maker = normal) -> 
 
 
 def between_steps(case: Case, rng: np.random.Generator) -> Arrays:
-    """Odd halves over small whole numbers: no quotient is near a whole number, where floor jumps."""
+    """Odd halves over small whole numbers: no quotient is near a whole one, where floor jumps."""
     top, bottom = case.shapes
     a, b = rng.integers(-20, 20, top) + 0.5, rng.choice([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0], bottom)
     return np.asarray(a), np.asarray(b)
