@@ -60,15 +60,17 @@ HL_INLINE Part part_of(const Columns& s, int64_t t) {
 
 // ---- statistics ----------------------------------------------------------------------------------
 
-// Sums of a chunk around k, the first block's mean: a = S (m - k), b = S (m - k)^2 over the blocks'
-// means, each as often as the block has rows; q = S (x - m)^2.
+// Sums of a chunk. Numbers count from their column's first one, so that data far from zero are as
+// good as any; blocks' means m count from that of the first block, k: a = S (m - k),
+// b = S (m - k)^2, each as often as the block has rows; q = S (x - m)^2.
 template <class T>
-struct Moments {
+struct ChunkMoments {
   T k[kStripColumns], a[kStripColumns], b[kStripColumns], q[kStripColumns];
 };
 
 template <class T, bool First>
-HL_INLINE void add_block(Moments<T>& s, int64_t i, int64_t lanes, Vec<T> m, Vec<T> q, Vec<T> rows) {
+HL_INLINE void add_block(ChunkMoments<T>& s, int64_t i, int64_t lanes, Vec<T> m, Vec<T> q,
+                         Vec<T> rows) {
   if constexpr (First) {
     store_some(s.k + i, m, lanes);
     store_some(s.a + i, Vec<T>{}, lanes);
@@ -83,17 +85,18 @@ HL_INLINE void add_block(Moments<T>& s, int64_t i, int64_t lanes, Vec<T> m, Vec<
 }
 
 template <class T, bool First>
-HL_INLINE void block_moments(Moments<T>& s, const T* x, int64_t ld, int64_t rows, int64_t width) {
+HL_INLINE void block_moments(ChunkMoments<T>& s, const T* origin, const T* x, int64_t ld,
+                             int64_t rows, int64_t width) {
   if (rows == kBlockRows) {
     for_vectors<T>(width, [&](int64_t i, int64_t lanes) __attribute__((always_inline)) {
-      Vec<T> v[8], d[8];
+      const Vec<T> o = load_some(origin + i, lanes);
+      Vec<T> v[8], d[8], q[4];
 #pragma GCC unroll 8
-      for (int r = 0; r < 8; ++r) v[r] = load_some(x + r * ld + i, lanes);
+      for (int r = 0; r < 8; ++r) v[r] = load_some(x + r * ld + i, lanes) - o;
       const Vec<T> sum = ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
       const Vec<T> m = sum * set1(T(0.125));
 #pragma GCC unroll 8
       for (int r = 0; r < 8; ++r) d[r] = v[r] - m;
-      Vec<T> q[4];
 #pragma GCC unroll 4
       for (int r = 0; r < 4; ++r) q[r] = fma(d[r + 4], d[r + 4], d[r] * d[r]);
       add_block<T, First>(s, i, lanes, m, (q[0] + q[1]) + (q[2] + q[3]), set1(T(8)));
@@ -101,11 +104,12 @@ HL_INLINE void block_moments(Moments<T>& s, const T* x, int64_t ld, int64_t rows
     return;
   }
   for_vectors<T>(width, [&](int64_t i, int64_t lanes) __attribute__((always_inline)) {
+    const Vec<T> o = load_some(origin + i, lanes);
     Vec<T> m = {}, q = {};
-    for (int64_t r = 0; r < rows; ++r) m += load_some(x + r * ld + i, lanes);
+    for (int64_t r = 0; r < rows; ++r) m += load_some(x + r * ld + i, lanes) - o;
     m /= set1(T(rows));
     for (int64_t r = 0; r < rows; ++r) {
-      const Vec<T> d = load_some(x + r * ld + i, lanes) - m;
+      const Vec<T> d = load_some(x + r * ld + i, lanes) - o - m;
       q = fma(d, d, q);
     }
     add_block<T, First>(s, i, lanes, m, q, set1(T(rows)));
@@ -116,15 +120,15 @@ HL_INLINE void block_moments(Moments<T>& s, const T* x, int64_t ld, int64_t rows
 template <class T>
 HL_INLINE void column_moments(const T* x, int64_t ld, int64_t rows, int64_t width, double* mean,
                               double* squares) {
-  Moments<T> s;
-  block_moments<T, true>(s, x, ld, least(rows, kBlockRows), width);
+  ChunkMoments<T> s;
+  block_moments<T, true>(s, x, x, ld, least(rows, kBlockRows), width);
   for (int64_t r = kBlockRows; r < rows; r += kBlockRows) {
-    block_moments<T, false>(s, x + r * ld, ld, least(rows - r, kBlockRows), width);
+    block_moments<T, false>(s, x, x + r * ld, ld, least(rows - r, kBlockRows), width);
   }
   const double share = 1 / double(rows);
   for (int64_t i = 0; i < width; ++i) {
     const double a = double(s.a[i]);
-    mean[i] = double(s.k[i]) + a * share;
+    mean[i] = double(x[i]) + (double(s.k[i]) + a * share);
     squares[i] = double(s.q[i]) + (double(s.b[i]) - a * a * share);
   }
 }

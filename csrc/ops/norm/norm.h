@@ -31,9 +31,10 @@
 // An activation may follow: y = act(z). Its gradient dz = dy act'(z) takes z = w xhat + b anew from
 // x rather than from memory.
 //
-// Accuracy: variance is never E[x^2] - E[x]^2. Blocks of eight rows are centred on their own means;
-// their sums are joined around the mean of the first block, and chunks in double by Chan, Golub and
-// LeVeque (1983). What the mean loses when it is rounded to T goes into the shift b.
+// Accuracy: variance is never E[x^2] - E[x]^2. Rows count from the first one; blocks of eight are
+// centred on their own means, their sums joined around the mean of the first block, and chunks in
+// double by Chan, Golub and LeVeque (1983). What the mean loses when it is rounded to T goes into
+// the shift b.
 //
 // All arrays are contiguous; w and b may be null (1 and 0).
 #pragma once

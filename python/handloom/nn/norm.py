@@ -86,15 +86,6 @@ class _Running(Module):
                 f"channels, {expected}{hint}"
             )
 
-    def _count(self) -> float:
-        """One more batch; the weight of its statistics in the running ones."""
-        count = self.num_batches_tracked
-        if count is None:
-            return self.momentum or 0.0
-        count._array += 1
-        count._version[0] += 1
-        return 1.0 / int(count._array) if self.momentum is None else self.momentum
-
     def forward(self, x: Any) -> Tensor:
         return self._run(x, None)
 
@@ -119,6 +110,15 @@ class _BatchNorm(_Running):
         dtype: DTypeLike = None,
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
+
+    def _count(self) -> float:
+        """One more batch; the weight of its statistics in the running ones."""
+        count = self.num_batches_tracked
+        if count is None:
+            return self.momentum or 0.0
+        count._array += 1
+        count._version[0] += 1
+        return 1.0 / int(count._array) if self.momentum is None else self.momentum
 
     def _run(self, x: Any, activation: Fusable | None) -> Tensor:
         self._check(x)
@@ -183,7 +183,7 @@ class _InstanceNorm(_Running):
     def _run(self, x: Any, activation: Fusable | None) -> Tensor:
         self._check(x)
         own = self.training or self.running_mean is None
-        momentum = self._count() if own else 0.0
+        momentum = self.momentum or 0.0  # num_batches_tracked stays at 0, as in PyTorch
         return ops.instance_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, own, momentum,
             self.eps, activation,

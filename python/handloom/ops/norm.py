@@ -46,15 +46,16 @@ class ChannelNorm(Function):
     ) -> Array:
         x = dense(x)
         w, b = w if w is None else dense(w), b if b is None else dense(b)
+        mean, var = running
+        code, p0, p1 = act
+        result = _C.channel_norm_forward(
+            kind, x, groups, w, b, mean, var, given, momentum, eps, code, p0, p1, ctx.need != 0
+        )
         y: Array
         if not ctx.need:
-            y = _C.channel_norm_forward(
-                kind, x, groups, w, b, *running, given, momentum, eps, *act, False
-            )
+            y = result
             return y
-        y, mean, rstd = _C.channel_norm_forward(
-            kind, x, groups, w, b, *running, given, momentum, eps, *act, True
-        )
+        y, mean, rstd = result
         ctx.kind, ctx.groups, ctx.given, ctx.act = kind, groups, given, act
         # The activation's gradient takes w·x̂ + b anew, so that nothing of x's size is kept for it.
         ctx.saved = (x, w, None if act[0] < 0 else b, mean, rstd)
@@ -241,9 +242,7 @@ def adain(
         ValueError: A single spatial position, or shapes that do not fit.
     """
     act = _act("adain", activation)
-    out: Tensor = ChannelNorm().run(
-        (x, scale, shift), ADAIN, 0, (None, None), False, 0.0, eps, act
-    )
+    out: Tensor = ChannelNorm().run((x, scale, shift), ADAIN, 0, (None, None), False, 0.0, eps, act)
     return out
 
 
