@@ -7,6 +7,7 @@ namespace hl::bind {
 
 void register_bench(pybind11::module_& m);
 void register_binary(pybind11::module_& m);
+void register_conv(pybind11::module_& m);
 void register_elementwise(pybind11::module_& m);
 void register_runtime(pybind11::module_& m);
 void register_linear(pybind11::module_& m);

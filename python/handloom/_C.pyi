@@ -31,6 +31,51 @@ def bench_bandwidth(kind: str, nbytes: int, seconds: float) -> float: ...
 def matmul(
     a: Array, b: Array, out: Array | None = None, alpha: float = 1.0, beta: float = 0.0
 ) -> Array: ...
+def conv_forward(
+    op: str,
+    x: Array,
+    w: Array,
+    b: Array | None,
+    stride: Sequence[int],
+    before: Sequence[int],
+    after: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    act: int,
+    need_z: bool,
+    p0: float,
+    p1: float,
+) -> Any: ...
+def conv_backward_data(
+    op: str,
+    name: str,
+    dy: Array,
+    w: Array,
+    b: Array | None,
+    size: Sequence[int],
+    stride: Sequence[int],
+    before: Sequence[int],
+    after: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    act: int,
+    need_z: bool,
+    p0: float,
+    p1: float,
+) -> Any: ...
+def conv_backward_weight(
+    op: str,
+    dy: Array,
+    x: Array,
+    w: Array,
+    stride: Sequence[int],
+    before: Sequence[int],
+    after: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    need_w: bool,
+    need_b: bool,
+) -> tuple[Array | None, Array | None]: ...
 def linear_forward(
     x: Array,
     w: Array,

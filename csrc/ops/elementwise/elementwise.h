@@ -67,6 +67,8 @@ enum class UnaryOp : int {
   kCount
 };
 
+constexpr int kNoActivation = -1;  // where a kernel can finish with a UnaryOp
+
 enum class BinaryOp : int {
   kAdd,
   kDiv,

@@ -40,7 +40,7 @@
 #pragma once
 
 #include "context.h"
-#include "ops/matmul/linear.h"
+#include "ops/elementwise/elementwise.h"
 
 namespace hl {
 

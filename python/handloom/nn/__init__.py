@@ -28,6 +28,14 @@ from handloom.nn.activations import (
     Tanh,
 )
 from handloom.nn.containers import ModuleDict, ModuleList, Sequential
+from handloom.nn.conv import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+)
 from handloom.nn.dropout import (
     AlphaDropout,
     Dropout,
@@ -85,6 +93,12 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "CrossEntropyLoss",
     "DiceLoss",
     "Dropout",

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from handloom import ops
-from handloom.nn.module import Fusable, Module
+from handloom.nn.module import Module
 from handloom.nn.parameter import Parameter
+from handloom.ops.dense import Fusable
 from handloom.tensor import Tensor
 
 

@@ -29,12 +29,10 @@ class Sequential(Module):
         modules.reverse()
         while modules:
             module = modules.pop()
-            if modules and module._forward_fused is not None and not module._hooks:
-                activation = modules[-1]
-                if activation._fusable is not None and not activation._hooks:
-                    x = module._forward_fused(x, modules.pop()._fusable)
-                    continue
-            x = module(x)
+            if modules and module._forward_fused is not None and _runs_as_one(module, modules[-1]):
+                x = module._forward_fused(x, modules.pop()._fusable)
+            else:
+                x = module(x)
         return x
 
     def __len__(self) -> int:
@@ -56,6 +54,15 @@ class Sequential(Module):
         """Adds a module at the end."""
         setattr(self, str(len(self)), _module(module, "Sequential"))
         return self
+
+
+def _runs_as_one(layer: Module, activation: Module) -> bool:
+    return (
+        activation._fusable is not None
+        and layer._fuses
+        and not layer._hooks
+        and not activation._hooks
+    )
 
 
 class ModuleList(Module):

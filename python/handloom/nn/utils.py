@@ -12,6 +12,7 @@ from handloom.nn._reparametrize import remove_spectral_norm as remove_spectral_n
 from handloom.nn._reparametrize import remove_weight_norm as remove_weight_norm
 from handloom.nn._reparametrize import spectral_norm as spectral_norm
 from handloom.nn._reparametrize import weight_norm as weight_norm
+from handloom.nn.receptive import receptive_field as receptive_field
 from handloom.ops.assemble import cat
 from handloom.ops.layout import reshape
 from handloom.ops.multi import clamp_, scale_, total_norm

@@ -31,6 +31,14 @@ from handloom.ops.compose import (
     normalize,
     outer,
 )
+from handloom.ops.conv import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
 from handloom.ops.creation import (
     arange,
     eye,
@@ -194,6 +202,12 @@ __all__ = [
     "clone",
     "compare",
     "contiguous",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "copy_",
     "cos",
     "cosine_similarity",
