@@ -66,9 +66,11 @@ void sample_sums(Ctx& ctx, const ChannelNormShape& shape, const Columns& s,
     const double* other = w.part + k * 2 * s.W;
     for (int64_t i = 0; i < 2 * s.W; ++i) w.part[i] += other[i];
   }
-  for (int64_t i = s.C; i < s.W; ++i) {
-    w.part[i % s.C] += w.part[i];
-    w.part[s.W + i % s.C] += w.part[s.W + i];
+  for (int64_t column = s.C; column < s.W; column += s.C) {
+    for (int64_t i = 0; i < s.C; ++i) {
+      w.part[i] += w.part[column + i];
+      w.part[s.W + i] += w.part[s.W + column + i];
+    }
   }
 }
 
@@ -107,8 +109,13 @@ HL_INLINE void sample_slopes(Ctx& ctx, const ChannelNormShape& shape, const Colu
           const int64_t k = least(tile, n - r), c = p.column;
           T* to = dx + at + (first + r) * s.W;
           T* y = past ? buffer : to;
-          slope_rows(g + r * ldg, ldg, v + r * s.W, s.W, y, past ? width : s.W, k, width, w.m + c,
-                     w.a + c, w.b + c, w.c + c);
+          const int64_t ld = past ? width : s.W;
+          if (shape.given) {  // b = c = 0: no need to read x
+            scale_rows(g + r * ldg, ldg, y, ld, k, width, w.b + c, w.a + c, w.c + c);
+          } else {
+            slope_rows(g + r * ldg, ldg, v + r * s.W, s.W, y, ld, k, width, w.m + c, w.a + c,
+                       w.b + c, w.c + c);
+          }
           if (past) stream_rows(y, to, s.W, k, width);
         }
       };
@@ -139,12 +146,16 @@ void channel_norm_backward(Ctx& ctx, const ChannelNormShape& s, const T* dy, con
   double* totals = reinterpret_cast<double*>(ctx.shared);
   for_samples<T>(ctx, s, c, s.outer * s.C * 16, [&](int64_t o, const Scratch<T>& scratch) {
     const T *from = x + o * s.rows * s.C, *slope = dy + o * s.rows * s.C;
-    const T *r = rstd + o * s.groups, *m = mean + o * s.groups;
+    const T* r = rstd + o * s.groups;
     const int64_t at = s.per_sample ? o * s.C : 0;
     const T* weight = w ? w + at : nullptr;
+    for (int64_t g = 0; g < s.groups; ++g) {
+      const T m = mean[o * s.groups + g];
+      for (int64_t i = g * size; i < (g + 1) * size; ++i) scratch.m[i] = m, scratch.a[i] = r[g];
+    }
     for (int64_t i = 0; i < s.C; ++i) {
-      scratch.m[i] = m[i / size];
-      scratch.a[i] = weight ? T(double(weight[i]) * double(r[i / size])) : r[i / size];
+      totals[(2 * o + 1) * s.C + i] = double(scratch.a[i]);
+      if (weight) scratch.a[i] *= weight[i];
       scratch.shift[i] = b ? b[at + i] : T(0);
       scratch.b[i] = scratch.c[i] = 0;
     }
@@ -154,7 +165,7 @@ void channel_norm_backward(Ctx& ctx, const ChannelNormShape& s, const T* dy, con
       sample_sums(ctx, s, c, act, slope, from, scratch);
       for (int64_t i = 0; i < s.C; ++i) {
         totals[2 * o * s.C + i] = scratch.part[i];
-        totals[(2 * o + 1) * s.C + i] = scratch.part[c.W + i] * double(r[i / size]);
+        totals[(2 * o + 1) * s.C + i] *= scratch.part[c.W + i];
       }
       if (!s.given) set_slopes(s, c, weight, r, scratch);
     }

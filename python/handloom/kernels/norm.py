@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from .. import _C
 from ._options import need_mask
-from .dense import _activation
+from .dense import activation_of
 
 Array = npt.NDArray[Any]
 Saved = tuple[Array, Array]
@@ -63,7 +63,7 @@ def batch_norm(
     Raises:
         ValueError: One value per channel in training, or no running statistics in evaluation.
     """
-    act = _activation("batch_norm", activation)
+    act = activation_of("batch_norm", activation)
     return _C.channel_norm_forward(
         BATCH, x, 0, weight, bias, running_mean, running_var, not training, momentum, eps,
         act.code, act.p0, act.p1, training,
@@ -96,7 +96,7 @@ def batch_norm_backward(
     Returns:
         ``(dx, dweight, dbias)``, None for those not in ``need``.
     """
-    act = _activation("batch_norm_backward", activation)
+    act = activation_of("batch_norm_backward", activation)
     return _C.channel_norm_backward(
         BATCH, dy, x, 0, weight, bias, mean, rstd, not training, act.code, act.p0, act.p1,
         need_mask("batch_norm_backward", need, _AFFINE),
@@ -129,7 +129,7 @@ def instance_norm(
     Raises:
         ValueError: A single spatial position.
     """
-    act = _activation("instance_norm", activation)
+    act = activation_of("instance_norm", activation)
     return _saved(
         _C.channel_norm_forward(
             INSTANCE, x, 0, weight, bias, running_mean, running_var, False, momentum, eps,
@@ -150,7 +150,7 @@ def instance_norm_backward(
     need: Iterable[str] = _AFFINE,
 ) -> Gradients:
     """Gradients of :func:`instance_norm`: ``(dx, dweight, dbias)``, None where not in ``need``."""
-    act = _activation("instance_norm_backward", activation)
+    act = activation_of("instance_norm_backward", activation)
     return _C.channel_norm_backward(
         INSTANCE, dy, x, 0, weight, bias, *saved, False, act.code, act.p0, act.p1,
         need_mask("instance_norm_backward", need, _AFFINE),
@@ -180,7 +180,7 @@ def group_norm(
     Raises:
         ValueError: ``num_groups`` does not divide the channels.
     """
-    act = _activation("group_norm", activation)
+    act = activation_of("group_norm", activation)
     return _saved(
         _C.channel_norm_forward(
             GROUP, x, num_groups, weight, bias, None, None, False, 0.0, eps,
@@ -202,7 +202,7 @@ def group_norm_backward(
     need: Iterable[str] = _AFFINE,
 ) -> Gradients:
     """Gradients of :func:`group_norm`: ``(dx, dweight, dbias)``, None where not in ``need``."""
-    act = _activation("group_norm_backward", activation)
+    act = activation_of("group_norm_backward", activation)
     return _C.channel_norm_backward(
         GROUP, dy, x, num_groups, weight, bias, *saved, False, act.code, act.p0, act.p1,
         need_mask("group_norm_backward", need, _AFFINE),
@@ -229,7 +229,7 @@ def adain(
         activation: As in :func:`linear`.
         return_saved: Return ``(y, (mean, rstd))``, which backward needs; both ``(N, C)``.
     """
-    act = _activation("adain", activation)
+    act = activation_of("adain", activation)
     return _saved(
         _C.channel_norm_forward(
             ADAIN, x, 0, scale, shift, None, None, False, 0.0, eps,
@@ -250,7 +250,7 @@ def adain_backward(
     need: Iterable[str] = ("x", "scale", "shift"),
 ) -> Gradients:
     """Gradients of :func:`adain`: ``(dx, dscale, dshift)``, None where not in ``need``."""
-    act = _activation("adain_backward", activation)
+    act = activation_of("adain_backward", activation)
     return _C.channel_norm_backward(
         ADAIN, dy, x, 0, scale, shift, *saved, False, act.code, act.p0, act.p1,
         need_mask("adain_backward", need, ("x", "scale", "shift")),

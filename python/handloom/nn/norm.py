@@ -9,8 +9,9 @@ import numpy as np
 
 from handloom import ops
 from handloom.nn.linear import Linear
-from handloom.nn.module import Fusable, Module
+from handloom.nn.module import Module
 from handloom.nn.parameter import Parameter
+from handloom.ops.dense import Fusable
 from handloom.tensor import DTypeLike, Tensor, as_dtype
 
 # Ranks of x that a layer takes, and how errors call them.

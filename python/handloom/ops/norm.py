@@ -10,10 +10,9 @@ from handloom import _C
 from handloom._tape import Function
 from handloom.kernels.norm import ADAIN, BATCH, GROUP, INSTANCE, LAYER, PIXEL, RMS
 from handloom.ops._common import TensorLike, array_of, dense
-from handloom.ops.dense import _CODES
+from handloom.ops.dense import CODES, Activation, fusable
 from handloom.tensor import Array, Tensor
 
-Fused = tuple[str, float, float]  # an activation's name and parameters
 _PLAIN = (-1, 0.0, 0.0)
 _NAMES = {BATCH: "batch_norm", INSTANCE: "instance_norm", GROUP: "group_norm", ADAIN: "adain"}
 
@@ -117,15 +116,9 @@ class MinibatchStd(Function):
         return _C.minibatch_std_backward(dense(dy), ctx.saved[0], *ctx.options)
 
 
-def _act(op: str, fused: Fused | str | None) -> tuple[int, float, float]:
-    if fused is None:
-        return _PLAIN
-    name = fused if isinstance(fused, str) else fused[0]
-    if name not in _CODES:
-        names = ", ".join(_CODES)
-        raise ValueError(f"{op}: activation {name!r} is unknown, expected one of {names}")
-    p0, p1 = _C.unary_defaults[name] if isinstance(fused, str) else fused[1:]
-    return _CODES[name], p0, p1
+def _act(op: str, activation: Activation) -> tuple[int, float, float]:
+    act = fusable(op, activation)
+    return _PLAIN if act is None else (CODES[act[0]], act[1], act[2])
 
 
 def _running(
@@ -148,7 +141,7 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
-    activation: Fused | str | None = None,
+    activation: Activation = None,
 ) -> Tensor:
     """Batch normalisation of (N, …, C): each channel over all rows. Ioffe and Szegedy (2015).
 
@@ -181,7 +174,7 @@ def instance_norm(
     use_input_stats: bool = True,
     momentum: float = 0.1,
     eps: float = 1e-5,
-    activation: Fused | str | None = None,
+    activation: Activation = None,
 ) -> Tensor:
     """Instance normalisation of (N, …, C): each channel of each sample. Ulyanov et al. (2016).
 
@@ -215,7 +208,7 @@ def group_norm(
     weight: TensorLike | None = None,
     bias: TensorLike | None = None,
     eps: float = 1e-5,
-    activation: Fused | str | None = None,
+    activation: Activation = None,
 ) -> Tensor:
     """Group normalisation of (N, …, C): groups of neighbouring channels. Wu and He (2018).
 
@@ -234,7 +227,7 @@ def adain(
     scale: TensorLike,
     shift: TensorLike,
     eps: float = 1e-5,
-    activation: Fused | str | None = None,
+    activation: Activation = None,
 ) -> Tensor:
     """Adaptive instance norm: y = scale·x̂ + shift, scale and shift (N, C). Huang, Belongie (2017).
 
