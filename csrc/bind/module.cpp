@@ -15,6 +15,7 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_reduce(m);
   hl::bind::register_layout(m);
   hl::bind::register_multi(m);
+  hl::bind::register_norm(m);
   hl::bind::register_optim(m);
   hl::bind::register_random(m);
   hl::bind::register_resample(m);

@@ -19,6 +19,7 @@ void register_pointwise_loss(pybind11::module_& m);
 void register_reduce(pybind11::module_& m);
 void register_layout(pybind11::module_& m);
 void register_multi(pybind11::module_& m);
+void register_norm(pybind11::module_& m);
 void register_optim(pybind11::module_& m);
 void register_random(pybind11::module_& m);
 void register_resample(pybind11::module_& m);

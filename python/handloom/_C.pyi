@@ -256,6 +256,64 @@ def warp_affine(
     x: Array, matrix: Array, size: tuple[int, ...], mode: int, outside: int, fill: float
 ) -> Array: ...
 
+# normalisation; kind: 0 batch, 1 instance, 2 group, 3 adaptive instance
+def channel_norm_forward(
+    kind: int,
+    x: Array,
+    groups: int,
+    weight: Array | None,
+    bias: Array | None,
+    running_mean: Array | None,
+    running_var: Array | None,
+    given: bool,
+    momentum: float,
+    eps: float,
+    act: int,
+    p0: float,
+    p1: float,
+    need_stats: bool,
+) -> Any: ...
+def channel_norm_backward(
+    kind: int,
+    dy: Array,
+    x: Array,
+    groups: int,
+    weight: Array | None,
+    bias: Array | None,
+    mean: Array,
+    rstd: Array,
+    given: bool,
+    act: int,
+    p0: float,
+    p1: float,
+    need: int,
+) -> tuple[Array | None, Array | None, Array | None]: ...
+
+# along the last axes; kind: 0 layer, 1 RMS, 2 pixel
+def row_norm_forward(
+    kind: int,
+    x: Array,
+    axes: int,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    need_stats: bool,
+) -> Any: ...
+def row_norm_backward(
+    kind: int,
+    dy: Array,
+    x: Array,
+    axes: int,
+    weight: Array | None,
+    mean: Array | None,
+    rstd: Array,
+    need: int,
+) -> tuple[Array | None, Array | None, Array | None]: ...
+def minibatch_std_forward(x: Array, group_size: int, num_features: int, eps: float) -> Array: ...
+def minibatch_std_backward(
+    dy: Array, x: Array, group_size: int, num_features: int, eps: float
+) -> Array: ...
+
 # softmax
 def softmax_forward(x: Array, axis: int, log: bool) -> Array: ...
 def softmax_backward(dy: Array, y: Array, axis: int, log: bool) -> Array: ...

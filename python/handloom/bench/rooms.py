@@ -7,7 +7,7 @@ from typing import Any
 
 from .cases import Case
 
-ROOMS = {"conv": "handloom.bench.conv"}
+ROOMS = {"conv": "handloom.bench.conv", "norm": "handloom.bench.norm"}
 
 
 def room_of(case: Case) -> Any:

@@ -1,4 +1,4 @@
-"""What is done with all parameters or gradients at once."""
+"""What is done with all parameters or gradients at once, and weights that are normalised."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from handloom.nn._reparametrize import remove_spectral_norm as remove_spectral_norm
+from handloom.nn._reparametrize import remove_weight_norm as remove_weight_norm
+from handloom.nn._reparametrize import spectral_norm as spectral_norm
+from handloom.nn._reparametrize import weight_norm as weight_norm
 from handloom.nn.receptive import receptive_field as receptive_field
 from handloom.ops.assemble import cat
 from handloom.ops.layout import reshape

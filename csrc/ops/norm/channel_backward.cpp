@@ -1,0 +1,190 @@
+// Gradients of the norms over rows: a pass over x and dy for two sums, and one for dx.
+#include "kernels.h"
+#include "ops/norm/channel.h"
+
+namespace hl::cpu::HL_ISA {
+namespace {
+
+// dz of a tile: dy itself without an activation, else through z, which is made anew.
+template <class T>
+struct Activation {
+  UnaryRow<T> forward;  // null where the gradient reads z
+  UnaryBackwardRow<T> backward;
+};
+
+template <class T>
+struct Tile {
+  alignas(64) T z[kNormTile], dz[kNormTile];
+};
+
+// f(dz, its row stride, x, first row, rows) for the tiles of some rows.
+template <class T, class F>
+HL_INLINE void for_tiles(const ChannelNormShape& s, const Activation<T>& act, const T* dy,
+                         const T* x, int64_t ld, int64_t rows, int64_t width, const Scratch<T>& w,
+                         int64_t column, const F& f) {
+  if (!act.backward) return f(dy, ld, x, int64_t(0), rows);
+  Tile<T> tile;
+  const int64_t each = kNormTile / width;
+  for (int64_t r = 0; r < rows; r += each) {
+    const int64_t n = least(each, rows - r);
+    const T *g = dy + r * ld, *v = x + r * ld;
+    scale_rows(v, ld, tile.z, width, n, width, w.m + column, w.a + column, w.shift + column);
+    if (act.forward) act.forward(tile.z, tile.z, n * width, s.p0, s.p1);
+    if (width == ld) {
+      act.backward(g, tile.z, tile.dz, n * width, s.p0, s.p1);
+    } else {
+      for (int64_t i = 0; i < n; ++i) {
+        act.backward(g + i * ld, tile.z + i * width, tile.dz + i * width, width, s.p0, s.p1);
+      }
+    }
+    f(tile.dz, width, v, r, n);
+  }
+}
+
+// S dz and S dz (x - m) of every channel of a sample, into part[0 .. C) and part[W .. W + C).
+template <class T>
+void sample_sums(Ctx& ctx, const ChannelNormShape& shape, const Columns& s,
+                 const Activation<T>& act, const T* dy, const T* x, const Scratch<T>& w) {
+  for_parts(ctx, s, false, [&](const Part& p) {
+    GradientSums<T> sums;
+    for (int64_t i = 0; i < p.width; ++i) sums.g[i] = sums.gd[i] = 0;
+    const auto add = [&](int64_t at, int64_t rows, int64_t width) {
+      for_tiles(shape, act, dy + at, x + at, s.W, rows, width, w, p.column,
+                [&](const T* g, int64_t ldg, const T* v, int64_t, int64_t n) {
+                  add_gradient_sums(sums, g, ldg, v, s.W, n, width, w.m + p.column);
+                });
+    };
+    add(p.row * s.W + p.column, p.rows, p.width);
+    if (p.last) add(s.rows * s.W, 1, s.rest);
+    double* to = w.part + p.chunk * 2 * s.W + p.column;
+    for (int64_t i = 0; i < p.width; ++i) {
+      to[i] = double(sums.g[i]);
+      to[s.W + i] = double(sums.gd[i]);
+    }
+  });
+  for (int64_t k = 1; k < s.chunks; ++k) {
+    const double* other = w.part + k * 2 * s.W;
+    for (int64_t i = 0; i < 2 * s.W; ++i) w.part[i] += other[i];
+  }
+  for (int64_t column = s.C; column < s.W; column += s.C) {
+    for (int64_t i = 0; i < s.C; ++i) {
+      w.part[i] += w.part[column + i];
+      w.part[s.W + i] += w.part[s.W + column + i];
+    }
+  }
+}
+
+// dx = dz a + (x - m) b + c from the sums.
+template <class T>
+HL_INLINE void set_slopes(const ChannelNormShape& s, const Columns& c, const T* w, const T* rstd,
+                          const Scratch<T>& to) {
+  const int64_t size = s.C / s.groups;
+  const double share = 1 / (double(s.rows) * double(size));
+  const double *g = to.part, *gd = to.part + c.W;
+  for (int64_t group = 0; group < s.groups; ++group) {
+    const int64_t first = group * size;
+    double sum = 0, product = 0;
+    for (int64_t i = first; i < first + size; ++i) {
+      sum += w ? double(w[i]) * g[i] : g[i];
+      product += w ? double(w[i]) * gd[i] : gd[i];
+    }
+    const double r = double(rstd[group]);
+    const T slope = T(-r * r * r * product * share), shift = T(-r * sum * share);
+    for (int64_t i = first; i < first + size; ++i) to.b[i] = slope, to.c[i] = shift;
+  }
+  spread(c, to.b);
+  spread(c, to.c);
+}
+
+template <class T>
+HL_INLINE void sample_slopes(Ctx& ctx, const ChannelNormShape& shape, const Columns& s,
+                             const Activation<T>& act, const T* dy, const T* x, const Scratch<T>& w,
+                             bool stream, T* dx) {
+  for_parts(ctx, s, true, [&](const Part& p) {
+    alignas(64) T buffer[kNormTile];
+    const auto run = [&](int64_t at, int64_t rows, int64_t width, bool past) {
+      const auto map = [&](const T* g, int64_t ldg, const T* v, int64_t first, int64_t n) {
+        const int64_t tile = past ? kNormTile / width : n;
+        for (int64_t r = 0; r < n; r += tile) {
+          const int64_t k = least(tile, n - r), c = p.column;
+          T* to = dx + at + (first + r) * s.W;
+          T* y = past ? buffer : to;
+          const int64_t ld = past ? width : s.W;
+          if (shape.given) {  // b = c = 0: no need to read x
+            scale_rows(g + r * ldg, ldg, y, ld, k, width, w.b + c, w.a + c, w.c + c);
+          } else {
+            slope_rows(g + r * ldg, ldg, v + r * s.W, s.W, y, ld, k, width, w.m + c, w.a + c,
+                       w.b + c, w.c + c);
+          }
+          if (past) stream_rows(y, to, s.W, k, width);
+        }
+      };
+      for_tiles(shape, act, dy + at, x + at, s.W, rows, width, w, p.column, map);
+    };
+    run(p.row * s.W + p.column, p.rows, p.width, stream);
+    if (p.last) run(s.rows * s.W, 1, s.rest, false);
+    if (stream) store_fence();
+  });
+}
+
+}  // namespace
+
+template <class T>
+Plan channel_norm_backward_plan(const ChannelNormShape& s) {
+  return channel_plan<T>(s, 3, true);
+}
+template <class T>
+void channel_norm_backward(Ctx& ctx, const ChannelNormShape& s, const T* dy, const T* x, const T* w,
+                           const T* b, const T* mean, const T* rstd, T* dx, T* dw, T* db) {
+  const Columns c = columns_of<T>(s.rows, s.C);
+  const int64_t size = s.C / s.groups;
+  Activation<T> act = {};
+  if (s.activation != kNoActivation) {
+    const UnaryRows<T> rows = unary_rows<T>(UnaryOp(s.activation));
+    act = {s.act_from_y ? rows.forward : nullptr, rows.backward};
+  }
+  double* totals = reinterpret_cast<double*>(ctx.shared);
+  for_samples<T>(ctx, s, c, s.outer * s.C * 16, [&](int64_t o, const Scratch<T>& scratch) {
+    const T *from = x + o * s.rows * s.C, *slope = dy + o * s.rows * s.C;
+    const T* r = rstd + o * s.groups;
+    const int64_t at = s.per_sample ? o * s.C : 0;
+    const T* weight = w ? w + at : nullptr;
+    for (int64_t g = 0; g < s.groups; ++g) {
+      const T m = mean[o * s.groups + g];
+      for (int64_t i = g * size; i < (g + 1) * size; ++i) scratch.m[i] = m, scratch.a[i] = r[g];
+    }
+    for (int64_t i = 0; i < s.C; ++i) {
+      totals[(2 * o + 1) * s.C + i] = double(scratch.a[i]);
+      if (weight) scratch.a[i] *= weight[i];
+      scratch.shift[i] = b ? b[at + i] : T(0);
+      scratch.b[i] = scratch.c[i] = 0;
+    }
+    spread(c, scratch.m), spread(c, scratch.a), spread(c, scratch.shift);
+    spread(c, scratch.b), spread(c, scratch.c);
+    if (dw || db || !s.given) {
+      sample_sums(ctx, s, c, act, slope, from, scratch);
+      for (int64_t i = 0; i < s.C; ++i) {
+        totals[2 * o * s.C + i] = scratch.part[i];
+        totals[(2 * o + 1) * s.C + i] *= scratch.part[c.W + i];
+      }
+      if (!s.given) set_slopes(s, c, weight, r, scratch);
+    }
+    if (dx) {
+      T* to = dx + o * s.rows * s.C;
+      sample_slopes(ctx, s, c, act, slope, from, scratch, goes_past(s, c, dx), to);
+    }
+  });
+  const int64_t results = s.per_sample ? s.outer : 1, summed = s.per_sample ? 1 : s.outer;
+  for (int64_t i = 0; i < results * s.C && (dw || db); ++i) {
+    const double* from = totals + i / s.C * 2 * s.C + i % s.C;
+    double bias = 0, weight = 0;
+    for (int64_t o = 0; o < summed; ++o)
+      bias += from[2 * o * s.C], weight += from[(2 * o + 1) * s.C];
+    if (db) db[i] = T(bias);
+    if (dw) dw[i] = T(weight);
+  }
+}
+
+HL_DEFINE_KERNEL(channel_norm_backward);
+
+}  // namespace hl::cpu::HL_ISA
