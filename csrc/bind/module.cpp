@@ -15,6 +15,7 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_layout(m);
   hl::bind::register_multi(m);
   hl::bind::register_optim(m);
+  hl::bind::register_pool(m);
   hl::bind::register_random(m);
   hl::bind::register_order(m);
   hl::bind::register_softmax(m);

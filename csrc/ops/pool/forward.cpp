@@ -1,0 +1,342 @@
+#include "cpu/simd/pow.h"
+#include "kernels.h"
+#include "ops/pool/pool.h"
+#include "ops/pool/taps.h"
+#include "ops/pool/window.h"
+
+namespace hl::cpu::HL_ISA {
+namespace {
+
+// The window of one output: how many taps there are along D, H and W, and where the next one lies.
+struct Window {
+  int64_t count[3];
+  int64_t step[3];      // numbers
+  int64_t tap;          // number of the first
+  int64_t tap_step[2];  // from one along D and H to the next; 1 along W
+};
+
+// V vectors of one pixel, or the n < kLanes numbers at its end.
+template <class T, bool kTail>
+HL_INLINE Vec<T> load_at(const T* p, int64_t n) {
+  return kTail ? load_n(p, n) : load(p);
+}
+
+struct NoTaps {};
+
+template <class T, class P, bool kLargest>
+struct Extreme {
+  P* taps;
+  bool past_cache;
+
+  template <int V, bool kTail>
+  HL_INLINE void cell(const Window& w, const T* x, T* y, int64_t at, int64_t n) const {
+    constexpr int L = kLanes<T>;
+    Vec<T> best[V];
+    Int<Vec<T>> winner[V];
+    for (int k = 0; k < V; ++k) {
+      best[k] = set1(kLargest ? -T(__builtin_inf()) : T(__builtin_inf()));
+      winner[k] = same_lanes<T>(w.tap);
+    }
+    for (int64_t a = 0; a < w.count[0]; ++a) {
+      for (int64_t b = 0; b < w.count[1]; ++b) {
+        const T* row = x + a * w.step[0] + b * w.step[1];
+        const int64_t tap = w.tap + a * w.tap_step[0] + b * w.tap_step[1];
+        for (int64_t c = 0; c < w.count[2]; ++c, row += w.step[2]) {
+          const Int<Vec<T>> number = same_lanes<T>(tap + c);
+#pragma GCC unroll 4
+          for (int k = 0; k < V; ++k) {
+            const Vec<T> v = load_at<T, kTail>(row + k * L, n);
+            const auto wins = (kLargest ? v > best[k] : v < best[k]) | (v != v);
+            best[k] = select(wins, v, best[k]);
+            winner[k] = select(wins, number, winner[k]);
+          }
+        }
+      }
+    }
+    for (int k = 0; k < V; ++k) {
+      if constexpr (kTail) {
+        store_n(y, best[k], n);
+        store_taps_n<T>(taps + at, winner[k], n);
+      } else {
+        put(y + k * L, best[k], past_cache);
+        store_taps<T>(taps + at + k * L, winner[k]);
+      }
+    }
+  }
+};
+
+// Without winners to remember; in the order of arguments, ties stay and NaN comes through.
+template <class T, bool kLargest>
+struct Extreme<T, NoTaps, kLargest> {
+  bool past_cache;
+
+  template <int V, bool kTail>
+  HL_INLINE void cell(const Window& w, const T* x, T* y, int64_t, int64_t n) const {
+    constexpr int L = kLanes<T>;
+    Vec<T> best[V];
+    for (int k = 0; k < V; ++k) {
+      best[k] = set1(kLargest ? -T(__builtin_inf()) : T(__builtin_inf()));
+    }
+    for (int64_t a = 0; a < w.count[0]; ++a) {
+      for (int64_t b = 0; b < w.count[1]; ++b) {
+        const T* row = x + a * w.step[0] + b * w.step[1];
+        for (int64_t c = 0; c < w.count[2]; ++c, row += w.step[2]) {
+#pragma GCC unroll 4
+          for (int k = 0; k < V; ++k) {
+            const Vec<T> v = load_at<T, kTail>(row + k * L, n);
+            best[k] = kLargest ? max(v, best[k]) : min(v, best[k]);
+          }
+        }
+      }
+    }
+    for (int k = 0; k < V; ++k) {
+      if constexpr (kTail) {
+        store_n(y, best[k], n);
+      } else {
+        put(y + k * L, best[k], past_cache);
+      }
+    }
+  }
+};
+
+struct Plain {
+  template <class V>
+  HL_INLINE V term(V x) const {
+    return x;
+  }
+  template <class V>
+  HL_INLINE V result(V sum) const {
+    return sum;
+  }
+};
+struct Square {
+  template <class V>
+  HL_INLINE V term(V x) const {
+    return x * x;
+  }
+  template <class V>
+  HL_INLINE V result(V sum) const {
+    return sqrt(sum);
+  }
+};
+template <class T>
+struct Power {
+  T p;
+  HL_INLINE Vec<T> term(Vec<T> x) const { return pow(x, set1(p)); }
+  HL_INLINE Vec<T> result(Vec<T> sum) const { return pow(sum, set1(1 / p)); }
+};
+
+// Sums of at most kShort taps, then of as many such sums: no rounding error grows with the window.
+constexpr int64_t kShort = 64;
+
+template <class T, class Map>
+struct Sum {
+  Map map;
+  T scale;
+  bool past_cache;
+
+  template <int V, bool kTail>
+  HL_INLINE void cell(const Window& w, const T* x, T* y, int64_t, int64_t n) const {
+    constexpr int L = kLanes<T>;
+    Vec<T> total[V], sum[V];
+    for (int k = 0; k < V; ++k) total[k] = sum[k] = zero<T>();
+    int64_t parts = 0;
+    for (int64_t a = 0; a < w.count[0]; ++a) {
+      for (int64_t b = 0; b < w.count[1]; ++b) {
+        const T* row = x + a * w.step[0] + b * w.step[1];
+        for (int64_t c = 0; c < w.count[2];) {
+          const int64_t stop = min64(w.count[2], c + kShort);
+          Vec<T> part[V];
+          for (int k = 0; k < V; ++k) part[k] = map.term(load_at<T, kTail>(row + k * L, n));
+          for (++c, row += w.step[2]; c < stop; ++c, row += w.step[2]) {
+#pragma GCC unroll 4
+            for (int k = 0; k < V; ++k) part[k] += map.term(load_at<T, kTail>(row + k * L, n));
+          }
+          for (int k = 0; k < V; ++k) sum[k] += part[k];
+          if (++parts % kShort == 0) {
+            for (int k = 0; k < V; ++k) total[k] += sum[k], sum[k] = zero<T>();
+          }
+        }
+      }
+    }
+    for (int k = 0; k < V; ++k) {
+      const Vec<T> result = map.result((total[k] + sum[k]) * set1(scale));
+      if constexpr (kTail) {
+        store_n(y, result, n);
+      } else {
+        put(y + k * L, result, past_cache);
+      }
+    }
+  }
+};
+
+// Numbers [0, n) of a pixel (or of a run of pixels); `at` is the first one's place in y.
+template <class T, class Fold>
+HL_INLINE void pixel(const Fold& fold, const Window& w, const T* x, T* y, int64_t at, int64_t n) {
+  constexpr int L = kLanes<T>;
+  int64_t c = 0;
+  for (; c + 4 * L <= n; c += 4 * L) fold.template cell<4, false>(w, x + c, y + c, at + c, 0);
+  for (; c + L <= n; c += L) fold.template cell<1, false>(w, x + c, y + c, at + c, 0);
+  if (c < n) fold.template cell<1, true>(w, x + c, y + c, at + c, n - c);
+}
+
+Cut cut_of(const PoolShape& s) {
+  int64_t taps = 1;
+  for (const PoolAxis& a : s.axis) taps *= a.kernel;
+  return cut_rows(s.N * s.axis[0].out * s.axis[1].out, s.axis[2].out, s.C, taps);
+}
+
+// All outputs. fold_for(weight) makes the fold for a window in which `weight` taps count.
+template <class T, class FoldFor>
+void pool(Ctx& ctx, const PoolShape& s, const T* x, T* y, const FoldFor& fold_for) {
+  const PoolAxis &D = s.axis[0], &H = s.axis[1], &W = s.axis[2];
+  const Cut cut = cut_of(s);
+  const int64_t C = s.C;
+  // Outputs from `full` up to `full_end` have windows that lie inside the input.
+  const bool runs = runs_along(s) && cut.bands == 1;
+  const int64_t full = W.before, full_end = W.in - reach_of(W) + W.before;
+  parallel_for(ctx, cut.units, cut.grain, [&](int64_t begin, int64_t end, int) {
+    Window w;
+    w.step[0] = D.dilation * H.in * W.in * C;
+    w.step[1] = H.dilation * W.in * C;
+    w.step[2] = W.dilation * C;
+    w.tap_step[0] = H.kernel * W.kernel;
+    w.tap_step[1] = W.kernel;
+    for (int64_t unit = begin; unit < end; ++unit) {
+      int64_t rest = unit;
+      const int64_t c0 = rest % cut.bands * cut.channels, n = min64(cut.channels, C - c0);
+      rest /= cut.bands;
+      const int64_t first = rest % cut.blocks * cut.pixels, last = min64(first + cut.pixels, W.out);
+      const int64_t row = rest / cut.blocks;
+      const int64_t oh = row % H.out, od = row / H.out % D.out, image = row / H.out / D.out;
+      const Span d = span_of(s, D, od), h = span_of(s, H, oh);
+      w.count[0] = d.count, w.count[1] = h.count;
+      const T* x_row = x + ((image * D.in + d.first) * H.in + h.first) * W.in * C + c0;
+      for (int64_t ow = first; ow < last;) {
+        const Span v = span_of(s, W, ow);
+        const int64_t run = runs && ow >= full && ow < full_end ? min64(full_end, last) - ow : 1;
+        w.count[2] = v.count;
+        w.tap = d.tap * w.tap_step[0] + h.tap * w.tap_step[1] + v.tap;
+        const int64_t at = (row * W.out + ow) * C + c0;
+        // Where no tap lies inside, nothing may be read, and `first` may point anywhere.
+        const bool empty = d.count == 0 || h.count == 0 || v.count == 0;
+        if (empty) w.count[0] = 0;
+        pixel(fold_for(d.weight * h.weight * v.weight), w, empty ? x : x_row + v.first * C, y + at,
+              at, run > 1 ? run * C : n);
+        w.count[0] = d.count;
+        ow += run;
+      }
+    }
+    store_fence();
+  });
+}
+
+template <class T, bool kLargest>
+void extremes(Ctx& ctx, const PoolShape& s, const T* x, T* y, void* taps, bool past_cache) {
+  if (!taps) {
+    const Extreme<T, NoTaps, kLargest> fold = {past_cache};
+    pool(ctx, s, x, y, [&](int64_t) { return fold; });
+  } else if (s.tap_bytes == 1) {
+    const Extreme<T, uint8_t, kLargest> fold = {static_cast<uint8_t*>(taps), past_cache};
+    pool(ctx, s, x, y, [&](int64_t) { return fold; });
+  } else {
+    const Extreme<T, int32_t, kLargest> fold = {static_cast<int32_t*>(taps), past_cache};
+    pool(ctx, s, x, y, [&](int64_t) { return fold; });
+  }
+}
+
+template <class T, class Map>
+void sums(Ctx& ctx, const PoolShape& s, const T* x, T* y, Map map, T whole, bool past_cache) {
+  pool(ctx, s, x, y, [&](int64_t weight) {
+    const int64_t m = s.divisor ? s.divisor : weight;
+    return Sum<T, Map>{map, m ? whole / T(m) : T(0), past_cache};
+  });
+}
+
+}  // namespace
+
+template <class T>
+Plan pool_forward_plan(const PoolShape& s) {
+  double taps = 1, in = double(s.N) * double(s.C), out = in;
+  for (const PoolAxis& a : s.axis) {
+    taps *= double(a.kernel), in *= double(a.in), out *= double(a.out);
+  }
+  const Cut cut = cut_of(s);
+  Plan p = {};
+  p.algorithm = runs_along(s) ? "runs of pixels" : "pixels";
+  p.tile[0] = cut.grain, p.tile[1] = cut.pixels, p.tile[2] = cut.channels;
+  p.flops = out * taps;
+  p.bytes = (in + out) * sizeof(T);
+  return p;
+}
+
+template <class T>
+void pool_forward(Ctx& ctx, const PoolShape& s, const T* x, T* y, void* taps) {
+  int64_t elements = s.N * s.C, window = 1;
+  for (const PoolAxis& a : s.axis) elements *= a.out, window *= a.kernel;
+  if (elements == 0) return;
+  const bool past_cache = streams<T>(y, elements, s.C, cut_of(s));
+  switch (s.kind) {
+    case PoolKind::kMax:
+      return extremes<T, true>(ctx, s, x, y, taps, past_cache);
+    case PoolKind::kMin:
+      return extremes<T, false>(ctx, s, x, y, taps, past_cache);
+    case PoolKind::kAvg:
+      return sums<T>(ctx, s, x, y, Plain{}, T(1), past_cache);
+    case PoolKind::kLp:
+      if (s.power == 1) return sums<T>(ctx, s, x, y, Plain{}, T(window), past_cache);
+      if (s.power == 2) return sums<T>(ctx, s, x, y, Square{}, T(window), past_cache);
+      return sums<T>(ctx, s, x, y, Power<T>{T(s.power)}, T(window), past_cache);
+  }
+}
+
+HL_DEFINE_KERNEL(pool_forward);
+
+// ---- places of the winners -----------------------------------------------------------------------
+namespace {
+
+template <class P>
+void find_places(Ctx& ctx, const PoolShape& s, const P* taps, int64_t* indices) {
+  const PoolAxis &D = s.axis[0], &H = s.axis[1], &W = s.axis[2];
+  const int64_t rows = s.N * D.out * H.out;
+  const auto place = [&](const PoolAxis& a, int64_t o, int64_t tap) {
+    return s.adaptive ? adaptive_first(a, o) + tap : o * a.stride - a.before + tap * a.dilation;
+  };
+  parallel_for(
+      ctx, rows, max64(1, kTask / 4 / (W.out * s.C)), [&](int64_t begin, int64_t end, int) {
+        for (int64_t row = begin; row < end; ++row) {
+          const int64_t oh = row % H.out, od = row / H.out % D.out;
+          for (int64_t ow = 0; ow < W.out; ++ow) {
+            for (int64_t c = 0; c < s.C; ++c) {
+              const int64_t at = (row * W.out + ow) * s.C + c, tap = taps[at];
+              const int64_t d = place(D, od, tap / (H.kernel * W.kernel));
+              const int64_t h = place(H, oh, tap / W.kernel % H.kernel);
+              const int64_t w = place(W, ow, tap % W.kernel);
+              const bool inside = uint64_t(d) < uint64_t(D.in) && uint64_t(h) < uint64_t(H.in) &&
+                                  uint64_t(w) < uint64_t(W.in);
+              indices[at] = inside ? (d * H.in + h) * W.in + w : -1;
+            }
+          }
+        }
+      });
+}
+
+}  // namespace
+
+Plan pool_indices_plan(const PoolShape& s) {
+  Plan p = {};
+  p.algorithm = "pixels";
+  p.bytes = double(s.N) * double(s.C) * (8 + s.tap_bytes);
+  for (const PoolAxis& a : s.axis) p.bytes *= double(a.out);
+  return p;
+}
+
+void pool_indices(Ctx& ctx, const PoolShape& s, const void* taps, int64_t* indices) {
+  if (s.N * s.C == 0) return;
+  if (s.tap_bytes == 1) return find_places(ctx, s, static_cast<const uint8_t*>(taps), indices);
+  find_places(ctx, s, static_cast<const int32_t*>(taps), indices);
+}
+
+HL_DEFINE_RAW_KERNEL(pool_indices);
+
+}  // namespace hl::cpu::HL_ISA
