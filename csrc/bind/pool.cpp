@@ -146,6 +146,7 @@ struct Pool {
       s.axis[3 - dims + i].in = sizes[i + 1];
     }
     for (int i = 0; i < dims; ++i) place(window, i, ceil_mode);
+    if (s.adaptive) slide_if_even();
     int64_t taps = 1;
     for (const PoolAxis& a : s.axis) {
       taps *= a.kernel;
@@ -170,7 +171,16 @@ struct Pool {
     a.out = frame == Frame::kGlobal ? 1 : size_at(op, "output_size", window, dims, i, 1);
     if (a.in == 0) value_error(op, "there is nothing to pool: " + input_text(s, dims));
     // The longest window, or one more where the sizes do not divide.
-    a.kernel = std::min(a.in, a.in / a.out + (a.in % a.out ? 2 : 0));
+    a.kernel = std::min(a.in, a.in / a.out + (a.in % a.out != 0 ? 2 : 0));
+  }
+
+  // Parts of one size are the windows of an ordinary pool, which is faster.
+  void slide_if_even() {
+    for (const PoolAxis& a : s.axis) {
+      if (a.in % a.out != 0) return;
+    }
+    s.adaptive = false;
+    for (PoolAxis& a : s.axis) a.kernel = a.stride = a.in / a.out;
   }
 
   bool remembers() const { return s.kind == PoolKind::kMax || s.kind == PoolKind::kMin; }

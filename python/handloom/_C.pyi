@@ -167,8 +167,8 @@ def sort(x: Array, axis: int, descending: bool) -> tuple[Array, Array]: ...
 def topk(x: Array, k: int, axis: int, largest: bool) -> tuple[Array, Array]: ...
 def sort_backward(dy: Array, indices: Array, axis: int, size: int) -> Array: ...
 
-# pooling; window is five tuples (kernel, stride, dilation, before, after), or a tuple of output sizes
-# (adaptive), or None (global)
+# pooling; window is five tuples (kernel, stride, dilation, before, after), or a tuple of output
+# sizes (adaptive), or None (global)
 pool_kinds: dict[str, int]
 
 def pool_forward(

@@ -8,18 +8,26 @@ namespace hl::cpu::HL_ISA {
 namespace {
 
 // A row of outputs whose windows hold the present row of inputs.
-struct RowCover {
+struct RowAbove {
   int64_t offset;  // of the row's first number in dy
   int64_t tap;     // number of the tap that looks here, up to its place along W
   int64_t weight;  // taps along D and H that the average counts
 };
 
+// An output whose window holds the present pixel.
+template <class T>
+struct Above {
+  int64_t offset, tap;
+  T share;  // of dy in an average
+};
+
 int64_t most_rows(const PoolShape& s) {
   return most_cover(s, s.axis[0]) * most_cover(s, s.axis[1]);
 }
+int64_t most_above(const PoolShape& s) { return most_rows(s) * most_cover(s, s.axis[2]); }
 
 // Fills `rows` for input row (image, id, ih); returns how many.
-int64_t cover_rows(const PoolShape& s, int64_t image, int64_t id, int64_t ih, RowCover* rows) {
+int64_t rows_above(const PoolShape& s, int64_t image, int64_t id, int64_t ih, RowAbove* rows) {
   const PoolAxis &D = s.axis[0], &H = s.axis[1], &W = s.axis[2];
   const Cover d = cover_of(s, D, id), h = cover_of(s, H, ih);
   int64_t n = 0;
@@ -37,107 +45,101 @@ int64_t cover_rows(const PoolShape& s, int64_t image, int64_t id, int64_t ih, Ro
   return n;
 }
 
-// The outputs above one input pixel: rows of outputs, and a range along W.
-struct Above {
-  const PoolShape* s;
-  const RowCover* rows;
-  int64_t row_count;
-  Cover w;
-  int64_t iw;
-};
+// The outputs above pixel iw of that row, for each in front of which c0 channels are left out;
+// returns how many.
+template <bool kShares, class T>
+int64_t outputs_above(const PoolShape& s, const RowAbove* rows, int64_t row_count, int64_t iw,
+                      int64_t c0, Above<T>* above) {
+  const PoolAxis& W = s.axis[2];
+  const Cover w = cover_of(s, W, iw);
+  int64_t n = 0;
+  for (int64_t ow = w.low; ow <= w.high; ++ow) {
+    const int64_t jw = tap_of(s, W, ow, iw);
+    if (jw < 0) continue;
+    const int64_t weight = kShares ? span_of(s, W, ow).weight : 0;
+    for (int64_t r = 0; r < row_count; ++r) {
+      const int64_t m = s.divisor ? s.divisor : rows[r].weight * weight;
+      above[n++] = {rows[r].offset + ow * s.C + c0, rows[r].tap + jw, kShares ? T(1) / T(m) : T(1)};
+    }
+  }
+  return n;
+}
 
 template <class T, bool kTail>
 HL_INLINE Vec<T> load_at(const T* p, int64_t n) {
   return kTail ? load_n(p, n) : load(p);
 }
 
-// dy where the winner was this input, nothing elsewhere.
+// What an output sends to the input that `above` was made for: add() adds it to the sum, finish()
+// makes dx of the sum.
+
+// dy where that input won, nothing elsewhere.
 template <class T, class P>
 struct Winners {
+  using Number = T;
+  static constexpr bool kReadsX = false, kShares = false;
   const T* dy;
   const P* taps;
 
-  template <int V, bool kTail>
-  HL_INLINE void gather(const Above& above, int64_t c, int64_t n, Vec<T> (&sum)[V]) const {
-    const PoolShape& s = *above.s;
-    for (int64_t r = 0; r < above.row_count; ++r) {
-      const RowCover& row = above.rows[r];
-      for (int64_t ow = above.w.low; ow <= above.w.high; ++ow) {
-        const int64_t tap = tap_of(s, s.axis[2], ow, above.iw);
-        if (tap < 0) continue;
-        const Int<Vec<T>> number = same_lanes<T>(row.tap + tap);
-        const int64_t at = row.offset + ow * s.C + c;
-#pragma GCC unroll 4
-        for (int k = 0; k < V; ++k) {
-          const int64_t i = at + k * kLanes<T>;
-          const auto won = load_taps<T>(taps + i) == number;
-          sum[k] += select(won, load_at<T, kTail>(dy + i, n), zero<T>());
-        }
-      }
-    }
+  template <bool kTail>
+  HL_INLINE Vec<T> add(Vec<T> sum, const Above<T>& above, int64_t c, int64_t n) const {
+    const int64_t at = above.offset + c;
+    const auto won = load_taps<T>(taps + at) == same_lanes<T>(above.tap);
+    return sum + select(won, load_at<T, kTail>(dy + at, n), zero<T>());
   }
   HL_INLINE Vec<T> finish(Vec<T> sum, Vec<T>) const { return sum; }
-  static constexpr bool kReadsX = false;
 };
 
-// dy over the number of taps that its average counted.
+// A share of dy.
 template <class T>
 struct Shares {
+  using Number = T;
+  static constexpr bool kReadsX = false, kShares = true;
   const T* dy;
 
-  template <int V, bool kTail>
-  HL_INLINE void gather(const Above& above, int64_t c, int64_t n, Vec<T> (&sum)[V]) const {
-    const PoolShape& s = *above.s;
-    for (int64_t ow = above.w.low; ow <= above.w.high; ++ow) {
-      if (tap_of(s, s.axis[2], ow, above.iw) < 0) continue;
-      const int64_t along = span_of(s, s.axis[2], ow).weight;
-      for (int64_t r = 0; r < above.row_count; ++r) {
-        const RowCover& row = above.rows[r];
-        const int64_t at = row.offset + ow * s.C + c;
-        const Vec<T> share = set1(T(1) / T(s.divisor ? s.divisor : row.weight * along));
-#pragma GCC unroll 4
-        for (int k = 0; k < V; ++k) {
-          sum[k] = fma(load_at<T, kTail>(dy + at + k * kLanes<T>, n), share, sum[k]);
-        }
-      }
-    }
+  template <bool kTail>
+  HL_INLINE Vec<T> add(Vec<T> sum, const Above<T>& above, int64_t c, int64_t n) const {
+    return fma(load_at<T, kTail>(dy + above.offset + c, n), set1(above.share), sum);
   }
   HL_INLINE Vec<T> finish(Vec<T> sum, Vec<T>) const { return sum; }
-  static constexpr bool kReadsX = false;
 };
 
-// dy as it is (Lp: its factor is in there already), times x^(p - 1).
+// Lp: g, which holds all factors but x^(p - 1).
 template <class T>
 struct Powers {
-  const T* dy;
+  using Number = T;
+  static constexpr bool kReadsX = true, kShares = false;
+  const T* g;
   T exponent;  // p - 1
 
-  template <int V, bool kTail>
-  HL_INLINE void gather(const Above& above, int64_t c, int64_t n, Vec<T> (&sum)[V]) const {
-    const PoolShape& s = *above.s;
-    for (int64_t r = 0; r < above.row_count; ++r) {
-      for (int64_t ow = above.w.low; ow <= above.w.high; ++ow) {
-        if (tap_of(s, s.axis[2], ow, above.iw) < 0) continue;
-        const int64_t at = above.rows[r].offset + ow * s.C + c;
-#pragma GCC unroll 4
-        for (int k = 0; k < V; ++k) sum[k] += load_at<T, kTail>(dy + at + k * kLanes<T>, n);
-      }
-    }
+  template <bool kTail>
+  HL_INLINE Vec<T> add(Vec<T> sum, const Above<T>& above, int64_t c, int64_t n) const {
+    return sum + load_at<T, kTail>(g + above.offset + c, n);
   }
   HL_INLINE Vec<T> finish(Vec<T> sum, Vec<T> x) const {
     if (exponent == 0) return sum;
     return sum * (exponent == 1 ? x : pow(x, set1(exponent)));
   }
-  static constexpr bool kReadsX = true;
 };
 
-template <class T, class Source, int V, bool kTail>
-HL_INLINE void cell(const Source& source, const Above& above, int64_t c, const T* x, T* dx,
-                    int64_t at, int64_t n, bool past_cache) {
+// Inputs alike: `count` of n numbers each, `step` apart in dx and `above_step` in dy.
+struct Stretch {
+  int64_t count, n, step, above_step;
+};
+
+// V vectors of dx at `at`, or its last n numbers; c is the distance from the numbers of `above`.
+// kCount is how many outputs there are above, where that is known, else -1.
+template <int V, bool kTail, int kCount, class Source, class T = typename Source::Number>
+HL_INLINE void cell(const Source& source, const Above<T>* above, int64_t above_count, int64_t c,
+                    const T* x, T* dx, int64_t at, int64_t n, bool past_cache) {
   constexpr int L = kLanes<T>;
+  const int64_t count = kCount >= 0 ? kCount : above_count;
   Vec<T> sum[V];
   for (int k = 0; k < V; ++k) sum[k] = zero<T>();
-  source.template gather<V, kTail>(above, c, n, sum);
+  for (int64_t a = 0; a < count; ++a) {
+#pragma GCC unroll 4
+    for (int k = 0; k < V; ++k) sum[k] = source.template add<kTail>(sum[k], above[a], c + k * L, n);
+  }
   for (int k = 0; k < V; ++k) {
     Vec<T> at_x = zero<T>();
     if constexpr (Source::kReadsX) at_x = load_at<T, kTail>(x + at + k * L, n);
@@ -150,50 +152,74 @@ HL_INLINE void cell(const Source& source, const Above& above, int64_t c, const T
   }
 }
 
+template <int kCount, class Source, class T = typename Source::Number>
+void pixels(const Source& source, const Above<T>* above, int64_t above_count, const Stretch& s,
+            const T* x, T* dx, int64_t at, bool past_cache) {
+  constexpr int L = kLanes<T>;
+  for (int64_t q = 0; q < s.count; ++q) {
+    const int64_t from = at + q * s.step, moved = q * s.above_step;
+    int64_t c = 0;
+    for (; c + 4 * L <= s.n; c += 4 * L) {
+      cell<4, false, kCount>(source, above, above_count, moved + c, x, dx, from + c, 0, past_cache);
+    }
+    for (; c + L <= s.n; c += L) {
+      cell<1, false, kCount>(source, above, above_count, moved + c, x, dx, from + c, 0, past_cache);
+    }
+    if (c < s.n) {
+      cell<1, true, kCount>(source, above, above_count, moved + c, x, dx, from + c, s.n - c,
+                            past_cache);
+    }
+  }
+}
+
+template <class Source, class T = typename Source::Number>
+HL_INLINE void stretch(const Source& source, const Above<T>* above, int64_t above_count,
+                       const Stretch& s, const T* x, T* dx, int64_t at, bool past_cache) {
+  if (above_count == 1) {  // windows that do not overlap
+    return pixels<1>(source, above, 1, s, x, dx, at, past_cache);
+  }
+  pixels<-1>(source, above, above_count, s, x, dx, at, past_cache);
+}
+
 Cut cut_of(const PoolShape& s) {
   int64_t covers = 1;
   for (const PoolAxis& a : s.axis) covers *= max64(1, min64(a.kernel * a.out / a.in, a.out));
   return cut_rows(s.N * s.axis[0].in * s.axis[1].in, s.axis[2].in, s.C, covers);
 }
 
-template <class T, class Source>
+template <class Source, class T = typename Source::Number>
 void gather(Ctx& ctx, const PoolShape& s, const Source& source, const T* x, T* dx) {
   const PoolAxis &D = s.axis[0], &H = s.axis[1], &W = s.axis[2];
   const Cut cut = cut_of(s);
   const int64_t C = s.C, elements = s.N * D.in * H.in * W.in * C;
   const bool past_cache = streams<T>(dx, elements, C, cut);
-  // Inputs from `full` up to `full_end` are seen by whole windows only.
-  const bool runs = runs_along(s) && cut.bands == 1;
-  const int64_t full = reach_of(W), full_end = W.in - reach_of(W);
+  // Inputs low ... high are seen by whole windows only. There the outputs above one pixel are
+  // those above the pixel a stride before, moved by one: the row is a few interleaved stretches.
+  const Cover inner = {s.adaptive ? W.in : reach_of(W), W.in - 1 - reach_of(W)};
   parallel_for(ctx, cut.units, cut.grain, [&](int64_t begin, int64_t end, int worker) {
-    RowCover* rows = worker_scratch<RowCover>(ctx, worker);
-    Above above = {&s, rows, 0, {}, 0};
+    Above<T>* above = worker_scratch<Above<T>>(ctx, worker);
+    RowAbove* rows = reinterpret_cast<RowAbove*>(above + most_above(s));
     for (int64_t unit = begin; unit < end; ++unit) {
-      int64_t rest = unit;
-      const int64_t c0 = rest % cut.bands * cut.channels, n = min64(cut.channels, C - c0);
-      rest /= cut.bands;
-      const int64_t first = rest % cut.blocks * cut.pixels, last = min64(first + cut.pixels, W.in);
-      const int64_t row = rest / cut.blocks;
+      const Place place = place_of(cut, unit, W.in, C);
+      const int64_t row = place.row, c0 = place.channel;
       const int64_t ih = row % H.in, id = row / H.in % D.in, image = row / H.in / D.in;
-      above.row_count = cover_rows(s, image, id, ih, rows);
-      for (int64_t iw = first; iw < last;) {
-        const int64_t run = runs && iw >= full && iw < full_end ? min64(full_end, last) - iw : 1;
-        above.iw = iw;
-        above.w = cover_of(s, W, iw);
-        const int64_t at = (row * W.in + iw) * C + c0, count = run > 1 ? run * C : n;
-        constexpr int L = kLanes<T>;
-        int64_t c = 0;
-        for (; c + 4 * L <= count; c += 4 * L) {
-          cell<T, Source, 4, false>(source, above, c0 + c, x, dx, at + c, 0, past_cache);
+      const int64_t row_count = rows_above(s, image, id, ih, rows);
+      const auto some = [&](int64_t iw, Stretch alike) {
+        const int64_t n = outputs_above<Source::kShares>(s, rows, row_count, iw, c0, above);
+        stretch(source, above, n, alike, x, dx, (row * W.in + iw) * C + c0, past_cache);
+      };
+      const Stretch single = {1, place.channels, 0, 0};
+      const int64_t low = min64(max64(place.first, inner.low), place.last);
+      const int64_t high = max64(low, min64(place.last, inner.high + 1));
+      for (int64_t iw = place.first; iw < low; ++iw) some(iw, single);
+      if (W.stride == 1 && cut.bands == 1 && low < high) {  // one long pixel
+        some(low, {1, (high - low) * C, 0, 0});
+      } else {
+        for (int64_t iw = low; iw < min64(high, low + W.stride); ++iw) {
+          some(iw, {ceil_div(high - iw, W.stride), place.channels, W.stride * C, C});
         }
-        for (; c + L <= count; c += L) {
-          cell<T, Source, 1, false>(source, above, c0 + c, x, dx, at + c, 0, past_cache);
-        }
-        if (c < count) {
-          cell<T, Source, 1, true>(source, above, c0 + c, x, dx, at + c, count - c, past_cache);
-        }
-        iw += run;
       }
+      for (int64_t iw = high; iw < place.last; ++iw) some(iw, single);
     }
     store_fence();
   });
@@ -248,7 +274,8 @@ Plan pool_backward_plan(const PoolShape& s) {
   Plan p = {};
   p.algorithm = "gathered";
   p.tile[0] = cut.grain, p.tile[1] = cut.pixels, p.tile[2] = cut.channels;
-  p.worker_bytes = most_rows(s) * int64_t(sizeof(RowCover));
+  p.worker_bytes =
+      most_rows(s) * int64_t(sizeof(RowAbove)) + most_above(s) * int64_t(sizeof(Above<T>));
   p.flops = out / sizeof(T) * covers;
   p.bytes = in + out;
   switch (s.kind) {

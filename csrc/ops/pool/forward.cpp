@@ -15,87 +15,107 @@ struct Window {
   int64_t tap_step[2];  // from one along D and H to the next; 1 along W
 };
 
-// V vectors of one pixel, or the n < kLanes numbers at its end.
+// Calls f(i) for 0 <= i < n; kN is n where it is known beforehand, else 0.
+template <int kN, class F>
+HL_INLINE void repeat(int64_t n, const F& f) {
+  if constexpr (kN > 0) {
+#pragma GCC unroll 4
+    for (int64_t i = 0; i < kN; ++i) f(i);
+  } else {
+    for (int64_t i = 0; i < n; ++i) f(i);
+  }
+}
+
+// Calls f(row, tap) for each row of taps, with the row's first number and first tap. KH is the
+// number of rows of a plane window where it is known beforehand, else 0.
+template <int KH, class T, class F>
+HL_INLINE void each_row(const Window& w, const T* x, const F& f) {
+  const int64_t planes = KH ? 1 : w.count[0];
+  for (int64_t a = 0; a < planes; ++a) {
+    repeat<KH>(w.count[1], [&](int64_t b) __attribute__((always_inline)) {
+      f(x + a * w.step[0] + b * w.step[1], w.tap + a * w.tap_step[0] + b * w.tap_step[1]);
+    });
+  }
+}
+
+// A fold makes V vectors of one pixel of y, or with kTail the n < kLanes numbers at its end, from
+// the window that begins at x. `at` is their place in y.
 template <class T, bool kTail>
 HL_INLINE Vec<T> load_at(const T* p, int64_t n) {
   return kTail ? load_n(p, n) : load(p);
 }
+template <class T, bool kTail, int V>
+HL_INLINE void put_at(T* p, const Vec<T> (&v)[V], int64_t n, bool past_cache) {
+  for (int k = 0; k < V; ++k) {
+    if constexpr (kTail) {
+      store_n(p, v[k], n);
+    } else {
+      put(p + k * kLanes<T>, v[k], past_cache);
+    }
+  }
+}
 
-struct NoTaps {};
-
+// With the winners' numbers in `taps`.
 template <class T, class P, bool kLargest>
 struct Extreme {
+  using Number = T;
   P* taps;
   bool past_cache;
 
-  template <int V, bool kTail>
+  template <int V, bool kTail, int KH, int KW>
   HL_INLINE void cell(const Window& w, const T* x, T* y, int64_t at, int64_t n) const {
-    constexpr int L = kLanes<T>;
     Vec<T> best[V];
     Int<Vec<T>> winner[V];
     for (int k = 0; k < V; ++k) {
       best[k] = set1(kLargest ? -T(__builtin_inf()) : T(__builtin_inf()));
       winner[k] = same_lanes<T>(w.tap);
     }
-    for (int64_t a = 0; a < w.count[0]; ++a) {
-      for (int64_t b = 0; b < w.count[1]; ++b) {
-        const T* row = x + a * w.step[0] + b * w.step[1];
-        const int64_t tap = w.tap + a * w.tap_step[0] + b * w.tap_step[1];
-        for (int64_t c = 0; c < w.count[2]; ++c, row += w.step[2]) {
-          const Int<Vec<T>> number = same_lanes<T>(tap + c);
+    each_row<KH>(w, x, [&](const T* row, int64_t tap) __attribute__((always_inline)) {
+      repeat<KW>(w.count[2], [&](int64_t c) __attribute__((always_inline)) {
+        const Int<Vec<T>> number = same_lanes<T>(tap + c);
 #pragma GCC unroll 4
-          for (int k = 0; k < V; ++k) {
-            const Vec<T> v = load_at<T, kTail>(row + k * L, n);
-            const auto wins = (kLargest ? v > best[k] : v < best[k]) | (v != v);
-            best[k] = select(wins, v, best[k]);
-            winner[k] = select(wins, number, winner[k]);
-          }
+        for (int k = 0; k < V; ++k) {
+          const Vec<T> v = load_at<T, kTail>(row + c * w.step[2] + k * kLanes<T>, n);
+          const auto wins = (kLargest ? v > best[k] : v < best[k]) | (v != v);
+          best[k] = select(wins, v, best[k]);
+          winner[k] = select(wins, number, winner[k]);
         }
-      }
-    }
+      });
+    });
+    put_at<T, kTail>(y + at, best, n, past_cache);
     for (int k = 0; k < V; ++k) {
       if constexpr (kTail) {
-        store_n(y, best[k], n);
         store_taps_n<T>(taps + at, winner[k], n);
       } else {
-        put(y + k * L, best[k], past_cache);
-        store_taps<T>(taps + at + k * L, winner[k]);
+        store_narrow(taps + at + k * kLanes<T>, winner[k]);
       }
     }
   }
 };
 
-// Without winners to remember; in the order of arguments, ties stay and NaN comes through.
+// Without. max(v, best) keeps best where they are equal, so that the sign of 0 is the first's.
+struct NoTaps {};
 template <class T, bool kLargest>
 struct Extreme<T, NoTaps, kLargest> {
+  using Number = T;
   bool past_cache;
 
-  template <int V, bool kTail>
-  HL_INLINE void cell(const Window& w, const T* x, T* y, int64_t, int64_t n) const {
-    constexpr int L = kLanes<T>;
+  template <int V, bool kTail, int KH, int KW>
+  HL_INLINE void cell(const Window& w, const T* x, T* y, int64_t at, int64_t n) const {
     Vec<T> best[V];
     for (int k = 0; k < V; ++k) {
       best[k] = set1(kLargest ? -T(__builtin_inf()) : T(__builtin_inf()));
     }
-    for (int64_t a = 0; a < w.count[0]; ++a) {
-      for (int64_t b = 0; b < w.count[1]; ++b) {
-        const T* row = x + a * w.step[0] + b * w.step[1];
-        for (int64_t c = 0; c < w.count[2]; ++c, row += w.step[2]) {
+    each_row<KH>(w, x, [&](const T* row, int64_t) __attribute__((always_inline)) {
+      repeat<KW>(w.count[2], [&](int64_t c) __attribute__((always_inline)) {
 #pragma GCC unroll 4
-          for (int k = 0; k < V; ++k) {
-            const Vec<T> v = load_at<T, kTail>(row + k * L, n);
-            best[k] = kLargest ? max(v, best[k]) : min(v, best[k]);
-          }
+        for (int k = 0; k < V; ++k) {
+          const Vec<T> v = load_at<T, kTail>(row + c * w.step[2] + k * kLanes<T>, n);
+          best[k] = kLargest ? max(v, best[k]) : min(v, best[k]);
         }
-      }
-    }
-    for (int k = 0; k < V; ++k) {
-      if constexpr (kTail) {
-        store_n(y, best[k], n);
-      } else {
-        put(y + k * L, best[k], past_cache);
-      }
-    }
+      });
+    });
+    put_at<T, kTail>(y + at, best, n, past_cache);
   }
 };
 
@@ -119,11 +139,16 @@ struct Square {
     return sqrt(sum);
   }
 };
+// Number by number in the C library: nothing that an unrolled loop would help.
+template <class T>
+__attribute__((noinline)) Vec<T> power(Vec<T> x, T p) {
+  return pow(x, set1(p));
+}
 template <class T>
 struct Power {
   T p;
-  HL_INLINE Vec<T> term(Vec<T> x) const { return pow(x, set1(p)); }
-  HL_INLINE Vec<T> result(Vec<T> sum) const { return pow(sum, set1(1 / p)); }
+  HL_INLINE Vec<T> term(Vec<T> x) const { return power(x, p); }
+  HL_INLINE Vec<T> result(Vec<T> sum) const { return power(sum, 1 / p); }
 };
 
 // Sums of at most kShort taps, then of as many such sums: no rounding error grows with the window.
@@ -135,49 +160,60 @@ struct Sum {
   T scale;
   bool past_cache;
 
-  template <int V, bool kTail>
-  HL_INLINE void cell(const Window& w, const T* x, T* y, int64_t, int64_t n) const {
-    constexpr int L = kLanes<T>;
+  template <int V, bool kTail, int KH, int KW>
+  HL_INLINE void cell(const Window& w, const T* x, T* y, int64_t at, int64_t n) const {
     Vec<T> total[V], sum[V];
     for (int k = 0; k < V; ++k) total[k] = sum[k] = zero<T>();
     int64_t parts = 0;
-    for (int64_t a = 0; a < w.count[0]; ++a) {
-      for (int64_t b = 0; b < w.count[1]; ++b) {
-        const T* row = x + a * w.step[0] + b * w.step[1];
-        for (int64_t c = 0; c < w.count[2];) {
-          const int64_t stop = min64(w.count[2], c + kShort);
-          Vec<T> part[V];
-          for (int k = 0; k < V; ++k) part[k] = map.term(load_at<T, kTail>(row + k * L, n));
-          for (++c, row += w.step[2]; c < stop; ++c, row += w.step[2]) {
+    each_row<KH>(w, x, [&](const T* row, int64_t) __attribute__((always_inline)) {
+      const int64_t count = KW ? KW : w.count[2];
+      for (int64_t from = 0; from < count; from += kShort) {
+        const T* first = row + from * w.step[2];
+        Vec<T> part[V];
+        for (int k = 0; k < V; ++k) part[k] = zero<T>();
+        repeat<KW>(min64(count - from, kShort), [&](int64_t c) __attribute__((always_inline)) {
 #pragma GCC unroll 4
-            for (int k = 0; k < V; ++k) part[k] += map.term(load_at<T, kTail>(row + k * L, n));
+          for (int k = 0; k < V; ++k) {
+            const T* p = first + c * w.step[2] + k * kLanes<T>;
+            part[k] += map.term(load_at<T, kTail>(p, n));
           }
-          for (int k = 0; k < V; ++k) sum[k] += part[k];
-          if (++parts % kShort == 0) {
-            for (int k = 0; k < V; ++k) total[k] += sum[k], sum[k] = zero<T>();
-          }
+        });
+        for (int k = 0; k < V; ++k) sum[k] += part[k];
+        if (!KW && ++parts % kShort == 0) {
+          for (int k = 0; k < V; ++k) total[k] += sum[k], sum[k] = zero<T>();
         }
       }
-    }
-    for (int k = 0; k < V; ++k) {
-      const Vec<T> result = map.result((total[k] + sum[k]) * set1(scale));
-      if constexpr (kTail) {
-        store_n(y, result, n);
-      } else {
-        put(y + k * L, result, past_cache);
-      }
-    }
+    });
+    for (int k = 0; k < V; ++k) sum[k] = map.result((total[k] + sum[k]) * set1(scale));
+    put_at<T, kTail>(y + at, sum, n, past_cache);
   }
 };
 
-// Numbers [0, n) of a pixel (or of a run of pixels); `at` is the first one's place in y.
-template <class T, class Fold>
-HL_INLINE void pixel(const Fold& fold, const Window& w, const T* x, T* y, int64_t at, int64_t n) {
+// Pixels of y with windows alike: `count` of n numbers each, `x_step` apart in x and `y_step` in y.
+struct Stretch {
+  int64_t count, n, x_step, y_step;
+};
+
+template <int KH, int KW, class T, class Fold>
+void pixels(const Fold& fold, const Window& w, const Stretch& s, const T* x, T* y, int64_t at) {
   constexpr int L = kLanes<T>;
-  int64_t c = 0;
-  for (; c + 4 * L <= n; c += 4 * L) fold.template cell<4, false>(w, x + c, y + c, at + c, 0);
-  for (; c + L <= n; c += L) fold.template cell<1, false>(w, x + c, y + c, at + c, 0);
-  if (c < n) fold.template cell<1, true>(w, x + c, y + c, at + c, n - c);
+  for (int64_t q = 0; q < s.count; ++q, x += s.x_step, at += s.y_step) {
+    int64_t c = 0;
+    for (; c + 4 * L <= s.n; c += 4 * L) {
+      fold.template cell<4, false, KH, KW>(w, x + c, y, at + c, 0);
+    }
+    for (; c + L <= s.n; c += L) fold.template cell<1, false, KH, KW>(w, x + c, y, at + c, 0);
+    if (c < s.n) fold.template cell<1, true, KH, KW>(w, x + c, y, at + c, s.n - c);
+  }
+}
+
+template <class T, class Fold>
+HL_INLINE void stretch(const Fold& fold, const Window& w, const Stretch& s, const T* x, T* y,
+                       int64_t at) {
+  const bool plane = w.count[0] == 1;
+  if (plane && w.count[1] == 2 && w.count[2] == 2) return pixels<2, 2>(fold, w, s, x, y, at);
+  if (plane && w.count[1] == 3 && w.count[2] == 3) return pixels<3, 3>(fold, w, s, x, y, at);
+  pixels<0, 0>(fold, w, s, x, y, at);
 }
 
 Cut cut_of(const PoolShape& s) {
@@ -192,9 +228,7 @@ void pool(Ctx& ctx, const PoolShape& s, const T* x, T* y, const FoldFor& fold_fo
   const PoolAxis &D = s.axis[0], &H = s.axis[1], &W = s.axis[2];
   const Cut cut = cut_of(s);
   const int64_t C = s.C;
-  // Outputs from `full` up to `full_end` have windows that lie inside the input.
-  const bool runs = runs_along(s) && cut.bands == 1;
-  const int64_t full = W.before, full_end = W.in - reach_of(W) + W.before;
+  const Cover whole = whole_windows(s, W);
   parallel_for(ctx, cut.units, cut.grain, [&](int64_t begin, int64_t end, int) {
     Window w;
     w.step[0] = D.dilation * H.in * W.in * C;
@@ -203,28 +237,31 @@ void pool(Ctx& ctx, const PoolShape& s, const T* x, T* y, const FoldFor& fold_fo
     w.tap_step[0] = H.kernel * W.kernel;
     w.tap_step[1] = W.kernel;
     for (int64_t unit = begin; unit < end; ++unit) {
-      int64_t rest = unit;
-      const int64_t c0 = rest % cut.bands * cut.channels, n = min64(cut.channels, C - c0);
-      rest /= cut.bands;
-      const int64_t first = rest % cut.blocks * cut.pixels, last = min64(first + cut.pixels, W.out);
-      const int64_t row = rest / cut.blocks;
+      const Place place = place_of(cut, unit, W.out, C);
+      const int64_t row = place.row, c0 = place.channel;
       const int64_t oh = row % H.out, od = row / H.out % D.out, image = row / H.out / D.out;
       const Span d = span_of(s, D, od), h = span_of(s, H, oh);
-      w.count[0] = d.count, w.count[1] = h.count;
       const T* x_row = x + ((image * D.in + d.first) * H.in + h.first) * W.in * C + c0;
-      for (int64_t ow = first; ow < last;) {
+      for (int64_t ow = place.first; ow < place.last;) {
         const Span v = span_of(s, W, ow);
-        const int64_t run = runs && ow >= full && ow < full_end ? min64(full_end, last) - ow : 1;
-        w.count[2] = v.count;
+        Stretch some = {1, place.channels, 0, C};
+        if (ow >= whole.low && ow <= whole.high) {
+          some.count = min64(whole.high + 1, place.last) - ow;
+          some.x_step = W.stride * C;
+        }
+        const int64_t next = ow + some.count;
+        if (W.stride == 1 && cut.bands == 1) {  // neighbours look at neighbours: one long pixel
+          some.n *= some.count;
+          some.count = 1;
+        }
+        w.count[0] = d.count, w.count[1] = h.count, w.count[2] = v.count;
         w.tap = d.tap * w.tap_step[0] + h.tap * w.tap_step[1] + v.tap;
-        const int64_t at = (row * W.out + ow) * C + c0;
         // Where no tap lies inside, nothing may be read, and `first` may point anywhere.
         const bool empty = d.count == 0 || h.count == 0 || v.count == 0;
         if (empty) w.count[0] = 0;
-        pixel(fold_for(d.weight * h.weight * v.weight), w, empty ? x : x_row + v.first * C, y + at,
-              at, run > 1 ? run * C : n);
-        w.count[0] = d.count;
-        ow += run;
+        stretch(fold_for(d.weight * h.weight * v.weight), w, some, empty ? x : x_row + v.first * C,
+                y, (row * W.out + ow) * C + c0);
+        ow = next;
       }
     }
     store_fence();
@@ -263,7 +300,7 @@ Plan pool_forward_plan(const PoolShape& s) {
   }
   const Cut cut = cut_of(s);
   Plan p = {};
-  p.algorithm = runs_along(s) ? "runs of pixels" : "pixels";
+  p.algorithm = s.axis[2].stride == 1 && !s.adaptive ? "runs of pixels" : "pixels";
   p.tile[0] = cut.grain, p.tile[1] = cut.pixels, p.tile[2] = cut.channels;
   p.flops = out * taps;
   p.bytes = (in + out) * sizeof(T);

@@ -14,7 +14,8 @@
 //         (that is S x^p itself, scaled up where ceil mode cuts a window, as in PyTorch). p may be
 //         any number, and as x^p keeps its sign for odd p, so does the sum.
 //
-// Backward, d = dy[o], summed over the outputs o whose window holds i, in ascending order:
+// Backward, d = dy[o], summed over the outputs o whose window holds i, in an order that the shape
+// gives:
 //
 //   max, min   dx[i] = S d    where tap[o] is the tap at i
 //   avg        dx[i] = S d / m

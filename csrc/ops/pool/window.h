@@ -68,9 +68,12 @@ HL_INLINE int64_t most_cover(const PoolShape& s, const PoolAxis& a) {
   return min64(a.out, s.adaptive ? a.out / a.in + 2 : a.kernel);
 }
 
-// Whether neighbours along W look at neighbours: then a run of them is like one pixel with more
-// channels.
-HL_INLINE bool runs_along(const PoolShape& s) { return !s.adaptive && s.axis[2].stride == 1; }
+// Outputs low ... high whose windows lie inside the input. Adaptive windows differ from each other,
+// so there none counts.
+HL_INLINE Cover whole_windows(const PoolShape& s, const PoolAxis& a) {
+  if (s.adaptive || a.in <= reach_of(a)) return {0, -1};
+  return {ceil_div(a.before, a.stride), (a.in - 1 - reach_of(a) + a.before) / a.stride};
+}
 
 // ---- the cut -------------------------------------------------------------------------------------
 constexpr int64_t kTask = 1 << 15;                   // numbers read by one task, at least
@@ -94,6 +97,22 @@ HL_INLINE Cut cut_rows(int64_t rows, int64_t row, int64_t C, int64_t reads_per_e
   c.units = rows * c.blocks * c.bands;
   c.grain = max64(1, kTask / (c.pixels * max64(1, c.channels * reads_per_element)));
   return c;
+}
+
+// A unit: pixels [first, last) of a row, and channels from `channel` on.
+struct Place {
+  int64_t row, first, last, channel, channels;
+};
+
+HL_INLINE Place place_of(const Cut& c, int64_t unit, int64_t row, int64_t C) {
+  Place p;
+  p.channel = unit % c.bands * c.channels;
+  p.channels = min64(c.channels, C - p.channel);
+  unit /= c.bands;
+  p.first = unit % c.blocks * c.pixels;
+  p.last = min64(p.first + c.pixels, row);
+  p.row = unit / c.blocks;
+  return p;
 }
 
 // Whether a result that starts at p can be stored past the caches in whole vectors.
