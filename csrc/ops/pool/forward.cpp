@@ -151,8 +151,17 @@ struct Power {
   HL_INLINE Vec<T> result(Vec<T> sum) const { return power(sum, 1 / p); }
 };
 
-// Sums of at most kShort taps, then of as many such sums: no rounding error grows with the window.
-constexpr int64_t kShort = 64;
+// Sums of at most kShort taps, then of as many such sums, and these are added with the rounding error
+// carried along (Kahan): no error grows with the window.
+constexpr int64_t kShort = 16;
+
+template <class V>
+HL_INLINE void add(V& total, V& error, V x) {
+  const V corrected = x - error, next = total + corrected;
+  error = (next - total) - corrected;
+  error = select(error == error, error, V{});  // of an infinite sum
+  total = next;
+}
 
 template <class T, class Map>
 struct Sum {
@@ -162,8 +171,8 @@ struct Sum {
 
   template <int V, bool kTail, int KH, int KW>
   HL_INLINE void cell(const Window& w, const T* x, T* y, int64_t at, int64_t n) const {
-    Vec<T> total[V], sum[V];
-    for (int k = 0; k < V; ++k) total[k] = sum[k] = zero<T>();
+    Vec<T> total[V], sum[V], error[V];
+    for (int k = 0; k < V; ++k) total[k] = sum[k] = error[k] = zero<T>();
     int64_t parts = 0;
     each_row<KH>(w, x, [&](const T* row, int64_t) __attribute__((always_inline)) {
       const int64_t count = KW ? KW : w.count[2];
@@ -180,11 +189,14 @@ struct Sum {
         });
         for (int k = 0; k < V; ++k) sum[k] += part[k];
         if (!KW && ++parts % kShort == 0) {
-          for (int k = 0; k < V; ++k) total[k] += sum[k], sum[k] = zero<T>();
+          for (int k = 0; k < V; ++k) add(total[k], error[k], sum[k]), sum[k] = zero<T>();
         }
       }
     });
-    for (int k = 0; k < V; ++k) sum[k] = map.result((total[k] + sum[k]) * set1(scale));
+    if (!KW && parts >= kShort) {
+      for (int k = 0; k < V; ++k) add(total[k], error[k], sum[k]), sum[k] = total[k];
+    }
+    for (int k = 0; k < V; ++k) sum[k] = map.result(sum[k] * set1(scale));
     put_at<T, kTail>(y + at, sum, n, past_cache);
   }
 };

@@ -175,8 +175,8 @@ def output_size(
                 + (f" + {before} + {after} of padding" if before or after else "")
             )
         places = room // s + 1
-        if ceil_mode and (places - 1) * s >= n + before:
-            places -= 1
+        if ceil_mode:
+            places = min(places, (n + before - 1) // s + 1)
         out.append(places)
     return tuple(out)
 
