@@ -2,6 +2,7 @@
 #pragma once
 
 #include "context.h"
+#include "ops/conv/conv.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/layout/copy.h"
 #include "ops/layout/index.h"
@@ -18,6 +19,8 @@
 #include "ops/random.h"
 #include "ops/reduce/order.h"
 #include "ops/reduce/reduce.h"
+#include "ops/resize/grid.h"
+#include "ops/resize/resample.h"
 #include "ops/softmax.h"
 
 namespace hl {

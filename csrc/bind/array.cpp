@@ -234,6 +234,30 @@ bool same_view(const Array& a, const Array& b) {
          std::memcmp(a.strides, b.strides, sizeof(ssize_t) * size_t(a.ndim)) == 0;
 }
 
+// Whether two elements may be the same memory: not where each axis steps over all shorter ones, as in
+// every slice and transpose.
+bool may_repeat(const Array& a) {
+  int64_t reach = a.itemsize, last = 0;
+  for (int done = 0; done < a.ndim; ++done) {
+    int next = -1;
+    int64_t step = 0;
+    for (int i = 0; i < a.ndim; ++i) {
+      const int64_t s = std::abs(int64_t(a.strides[i]));
+      if (a.shape[i] > 1 && s > last && (next < 0 || s < step)) next = i, step = s;
+    }
+    if (next < 0) break;
+    if (step < reach) return true;
+    int64_t twins = 0;
+    for (int i = 0; i < a.ndim; ++i) {
+      twins += a.shape[i] > 1 && std::abs(int64_t(a.strides[i])) == step;
+    }
+    if (twins > 1) return true;
+    reach += (a.shape[next] - 1) * step;
+    last = step;
+  }
+  return false;
+}
+
 }  // namespace
 
 bool share_memory(const Array& a, const Array& b) {
@@ -258,6 +282,11 @@ void check_out(const Array& out, DType dtype, const Dims& shape,
                               " is a broadcast view: several of its elements are "
                               "the same memory");
     }
+  }
+  if (out.size() > 1 && may_repeat(out)) {
+    value_error(out.op, std::string(out.name) +
+                            " overlaps itself: its strides make several of its "
+                            "elements the same memory");
   }
   for (const Array* in : inputs) {
     if (alias == Alias::kExact && same_view(out, *in)) continue;

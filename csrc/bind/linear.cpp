@@ -1,3 +1,4 @@
+#include "bind/activation.h"
 #include "bind/invoke.h"
 #include "bind/register.h"
 
@@ -21,15 +22,6 @@ LinearShape linear_shape(const Array& x, const Array& w) {
   x.require_contiguous();
   w.require_contiguous();
   return s;
-}
-
-void set_activation(LinearShape& s, const char* op, int act, double p0, double p1) {
-  const bool known = act >= int(UnaryOp::kElu) && act < int(UnaryOp::kCount);
-  if (act != kNoActivation && (!known || act == int(UnaryOp::kHeaviside))) {
-    value_error(op, "activation " + std::to_string(act) + " cannot be fused");
-  }
-  s.activation = act;
-  s.p0 = p0, s.p1 = p1;
 }
 
 Dims output_dims(const Array& x, int64_t features) {

@@ -9,6 +9,7 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_bench(m);
   hl::bind::register_linear(m);
   hl::bind::register_matmul(m);
+  hl::bind::register_conv(m);
   hl::bind::register_elementwise(m);
   hl::bind::register_binary(m);
   hl::bind::register_reduce(m);
@@ -17,6 +18,8 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_optim(m);
   hl::bind::register_pool(m);
   hl::bind::register_random(m);
+  hl::bind::register_resample(m);
+  hl::bind::register_grid(m);
   hl::bind::register_order(m);
   hl::bind::register_softmax(m);
   hl::bind::register_loss(m);

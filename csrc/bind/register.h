@@ -7,7 +7,9 @@ namespace hl::bind {
 
 void register_bench(pybind11::module_& m);
 void register_binary(pybind11::module_& m);
+void register_conv(pybind11::module_& m);
 void register_elementwise(pybind11::module_& m);
+void register_grid(pybind11::module_& m);
 void register_runtime(pybind11::module_& m);
 void register_linear(pybind11::module_& m);
 void register_matmul(pybind11::module_& m);
@@ -20,6 +22,7 @@ void register_multi(pybind11::module_& m);
 void register_optim(pybind11::module_& m);
 void register_pool(pybind11::module_& m);
 void register_random(pybind11::module_& m);
+void register_resample(pybind11::module_& m);
 void register_softmax(pybind11::module_& m);
 
 }  // namespace hl::bind

@@ -23,6 +23,11 @@ struct Tile {
   int64_t c_rs, c_cs;
   int64_t n;      // columns of C that exist, 1 .. NV*L
   T alpha, beta;  // C = alpha * product + beta * C; beta = 0 never reads C
+  // The sum may run over several stretches of K steps, each somewhere else: that is how a convolution
+  // reads its image in place.
+  int64_t stretches = 1;
+  int64_t a_step = 0, b_step = 0;  // from one to the next, unless
+  const int64_t* a_at = nullptr;   // A has places of its own
 };
 
 template <class T>

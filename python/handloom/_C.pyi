@@ -31,6 +31,51 @@ def bench_bandwidth(kind: str, nbytes: int, seconds: float) -> float: ...
 def matmul(
     a: Array, b: Array, out: Array | None = None, alpha: float = 1.0, beta: float = 0.0
 ) -> Array: ...
+def conv_forward(
+    op: str,
+    x: Array,
+    w: Array,
+    b: Array | None,
+    stride: Sequence[int],
+    before: Sequence[int],
+    after: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    act: int,
+    need_z: bool,
+    p0: float,
+    p1: float,
+) -> Any: ...
+def conv_backward_data(
+    op: str,
+    name: str,
+    dy: Array,
+    w: Array,
+    b: Array | None,
+    size: Sequence[int],
+    stride: Sequence[int],
+    before: Sequence[int],
+    after: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    act: int,
+    need_z: bool,
+    p0: float,
+    p1: float,
+) -> Any: ...
+def conv_backward_weight(
+    op: str,
+    dy: Array,
+    x: Array,
+    w: Array,
+    stride: Sequence[int],
+    before: Sequence[int],
+    after: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    need_w: bool,
+    need_b: bool,
+) -> tuple[Array | None, Array | None]: ...
 def linear_forward(
     x: Array,
     w: Array,
@@ -98,6 +143,8 @@ def random_normal(
 def random_bernoulli(shape: Sequence[int], dtype: str, seed: int, call: int, p: float) -> Array: ...
 def random_integers(shape: Sequence[int], seed: int, call: int, low: int, high: int) -> Array: ...
 def random_permutation(n: int, seed: int, call: int) -> Array: ...
+def random_uniform_rows(calls: Array, n: int, dtype: str, seed: int) -> Array: ...
+def random_normal_rows(calls: Array, n: int, dtype: str, seed: int) -> Array: ...
 def random_words(blocks: int, seed: int, call: int, block: int) -> Array: ...
 def dropout_forward(x: Array, p: float, seed: int, call: int, kind: int) -> Array: ...
 def dropout_backward(dy: Array, p: float, seed: int, call: int, kind: int) -> Array: ...
@@ -200,6 +247,48 @@ def pool_indices(
 def unpool_forward(x: Array, indices: Array, output_size: tuple[int, ...]) -> Array: ...
 def unpool_backward(dy: Array, indices: Array, output_size: tuple[int, ...]) -> Array: ...
 
+# resize
+resample_modes: dict[str, int]
+sample_modes: dict[str, int]
+outside_modes: dict[str, int]
+
+def resample_forward(
+    x: Array, size: tuple[int, ...], scales: Sequence[float] | None, mode: int, aligned: bool
+) -> Array: ...
+def resample_backward(
+    dy: Array,
+    input_size: tuple[int, ...],
+    scales: Sequence[float] | None,
+    mode: int,
+    aligned: bool,
+) -> Array: ...
+def upfirdn_forward(
+    x: Array,
+    taps: Sequence[float],
+    up: tuple[int, ...],
+    down: tuple[int, ...],
+    before: tuple[int, ...],
+    after: tuple[int, ...],
+) -> Array: ...
+def upfirdn_backward(
+    dy: Array,
+    input_size: tuple[int, ...],
+    taps: Sequence[float],
+    up: tuple[int, ...],
+    down: tuple[int, ...],
+    before: tuple[int, ...],
+    after: tuple[int, ...],
+) -> Array: ...
+def affine_grid_forward(theta: Array, size: tuple[int, ...], aligned: bool) -> Array: ...
+def affine_grid_backward(dgrid: Array, aligned: bool) -> Array: ...
+def grid_sample_forward(x: Array, grid: Array, mode: int, outside: int, aligned: bool) -> Array: ...
+def grid_sample_backward(
+    dy: Array, x: Array, grid: Array, mode: int, outside: int, aligned: bool, need: int
+) -> tuple[Array | None, Array | None]: ...
+def warp_affine(
+    x: Array, matrix: Array, size: tuple[int, ...], mode: int, outside: int, fill: float
+) -> Array: ...
+
 # softmax
 def softmax_forward(x: Array, axis: int, log: bool) -> Array: ...
 def softmax_backward(dy: Array, y: Array, axis: int, log: bool) -> Array: ...
@@ -265,6 +354,12 @@ def gaussian_kl_forward(mu: Array, logvar: Array, reduction: int) -> Array: ...
 def gaussian_kl_backward(
     dy: Array, mu: Array, logvar: Array, reduction: int, need: int = 3
 ) -> tuple[Array | None, Array | None]: ...
+def gaussian_nll_forward(
+    x: Array, t: Array, var: Array, eps: float, constant: float, reduction: int
+) -> Array: ...
+def gaussian_nll_backward(
+    dy: Array, x: Array, t: Array, var: Array, eps: float, reduction: int, need: int = 7
+) -> tuple[Array | None, Array | None, Array | None]: ...
 def dice_loss_forward(p: Array, t: Array, smooth: float, reduction: int) -> Array: ...
 def dice_loss_backward(
     dy: Array, p: Array, t: Array, smooth: float, reduction: int, need: int = 3

@@ -1,7 +1,7 @@
 #include "ops/matmul/linear.h"
 
 #include "kernels.h"
-#include "ops/elementwise/rows.h"
+#include "ops/elementwise/finish.h"
 #include "ops/matmul/product.h"
 
 namespace hl::cpu::HL_ISA {
@@ -19,44 +19,6 @@ template <class T>
 Product dw_product(const LinearShape& s) {  // dw (O, I) = dz^T (O, M) x
   return choose_product<T>({s.O, s.I, s.M, 1, s.O, s.I, 1, s.I, 1, false});
 }
-
-// Bias and activation on a finished piece of y, along its contiguous rows.
-template <class T>
-struct Finish {
-  T* y;
-  T* z;
-  const T* b;
-  int64_t O;
-  bool swapped;  // the product was solved transposed: its rows are y's columns
-  UnaryRow<T> act;
-  double p0, p1;
-
-  static void apply(const void* self, int64_t row, int64_t rows, int64_t column, int64_t columns) {
-    const auto& f = *static_cast<const Finish*>(self);
-    const int64_t m0 = f.swapped ? column : row, m1 = m0 + (f.swapped ? columns : rows);
-    const int64_t o = f.swapped ? row : column, n = f.swapped ? rows : columns;
-    // Two passes: a line that has just been written cannot be read back at once.
-    T* sum = f.z ? f.z : f.y;
-    if (f.b || f.z) {
-      for (int64_t m = m0; m < m1; ++m) f.add_bias(f.y + m * f.O + o, sum + m * f.O + o, o, n);
-    }
-    if (f.act) {
-      for (int64_t m = m0; m < m1; ++m) {
-        f.act(sum + m * f.O + o, f.y + m * f.O + o, n, f.p0, f.p1);
-      }
-    }
-  }
-
-  HL_INLINE void add_bias(const T* from, T* to, int64_t o, int64_t n) const {
-    constexpr int L = kLanes<T>;
-    for (int64_t i = 0; i < n; i += L) {
-      const int64_t k = min64(L, n - i);
-      Vec<T> v = load_n(from + i, k);
-      if (b) v += load_n(b + o + i, k);
-      store_n(to + i, v, k);
-    }
-  }
-};
 
 constexpr int64_t kGrain = 1 << 14;  // elements of dz a chunk
 
@@ -80,11 +42,10 @@ template <class T>
 void linear_forward(Ctx& ctx, const LinearShape& s, const T* x, const T* w, const T* b, T* y,
                     T* z) {
   const Product product = forward_product<T>(s);
-  const UnaryRow<T> act =
-      s.activation == kNoActivation ? nullptr : unary_row<T>(UnaryOp(s.activation));
-  const Finish<T> finish = {y, z, b, s.O, product.view.swapped, act, s.p0, s.p1};
-  const Epilogue epilogue = {&Finish<T>::apply, &finish};
-  run_product(ctx, product, x, w, y, 1.0, 0.0, b || z || act ? &epilogue : nullptr);
+  const FinishProduct<T> finish = {finish_with(b, z, s.activation, s.p0, s.p1), y, z, s.O,
+                                   product.view.swapped};
+  const Epilogue epilogue = {&FinishProduct<T>::apply, &finish};
+  run_product(ctx, product, x, w, y, 1.0, 0.0, finish.finish.needed() ? &epilogue : nullptr);
 }
 
 template <class T>

@@ -15,7 +15,7 @@
 
 namespace hl {
 
-constexpr int kNoActivation = -1;
+
 
 struct LinearShape {
   int64_t M, I, O;

@@ -60,24 +60,28 @@ __attribute__((noinline)) void tile_product(const Tile<T>& t) {
   // x86 can add a register times 1, 2, 4 or 8 to a base, so four rows of A share one pointer and none
   // of the fourteen is spilled. Packed and unpacked A then run equally fast.
   const int64_t rs = t.a_rs, rs3 = 3 * t.a_rs, ks = t.a_ks;
-  const T* a[(MR + 3) / 4];
+  for (int64_t stretch = 0; stretch < t.stretches; ++stretch) {
+    const T* a[(MR + 3) / 4];
 #pragma GCC unroll 4
-  for (int g = 0; g < (MR + 3) / 4; ++g) a[g] = t.a + 4 * g * rs;
-  const T* b = t.b;
-
-  for (int64_t k = t.K; k > 0; --k) {
-    Vec<T> bv[NV];
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) bv[v] = load(b + v * L);
-#pragma GCC unroll 16
-    for (int i = 0; i < MR; ++i) {
-      Vec<T> x = set1(a[i / 4][i % 4 == 3 ? rs3 : (i % 4) * rs]);
-#pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) sum[i][v] = fma(x, bv[v], sum[i][v]);
+    for (int g = 0; g < (MR + 3) / 4; ++g) {
+      a[g] = t.a + 4 * g * rs + (t.a_at ? t.a_at[stretch] : stretch * t.a_step);
     }
+    const T* b = t.b + stretch * t.b_step;
+
+    for (int64_t k = t.K; k > 0; --k) {
+      Vec<T> bv[NV];
 #pragma GCC unroll 4
-    for (int g = 0; g < (MR + 3) / 4; ++g) a[g] += ks;
-    b += t.b_ks;
+      for (int v = 0; v < NV; ++v) bv[v] = load(b + v * L);
+#pragma GCC unroll 16
+      for (int i = 0; i < MR; ++i) {
+        Vec<T> x = set1(a[i / 4][i % 4 == 3 ? rs3 : (i % 4) * rs]);
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; ++v) sum[i][v] = fma(x, bv[v], sum[i][v]);
+      }
+#pragma GCC unroll 4
+      for (int g = 0; g < (MR + 3) / 4; ++g) a[g] += ks;
+      b += t.b_ks;
+    }
   }
 
   if (t.c_cs != 1) {

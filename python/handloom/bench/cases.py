@@ -102,6 +102,6 @@ def tail_sizes(limit: int) -> tuple[int, ...]:
 
 def all_cases() -> tuple[Case, ...]:
     """Every measured case of every family; ``tests/reference`` adds sizes that only tests want."""
-    from . import dense
+    from . import conv, dense
 
-    return dense.CASES
+    return (*dense.CASES, *conv.CASES)

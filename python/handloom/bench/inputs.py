@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .cases import Case
+from .rooms import room_of
 
 Array = npt.NDArray[Any]
 Inputs = dict[str, Any]
@@ -24,6 +25,10 @@ def make_inputs(case: Case, seed: int = 0) -> Inputs:
     ``step`` params [w, b, …], batches [(x, target), …] · everything else x.
     """
     rng = np.random.default_rng([seed, crc32(case.id.encode())])
+    room = room_of(case)
+    if room is not None:
+        made: Inputs = room.make_inputs(rng, case)
+        return made
     if case.op == "matmul":
         trans = case.option("trans", "nn")
         pairs = zip("ab", case.shapes, trans)

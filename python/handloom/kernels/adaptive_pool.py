@@ -6,49 +6,22 @@ rule). Arrays are contiguous float32 or float64, channels last.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
-from operator import index
-from typing import Any, Union
+from typing import Any
 
 import numpy.typing as npt
 
 from .. import _C
-from ._window import AXES
-from .avg_pool import AVG
-from .pool import MAX, MIN, pool_extreme, pool_extreme_backward
+from ._pooling import (
+    AVG,
+    MAX,
+    MIN,
+    OutputSize,
+    pool_extreme,
+    pool_extreme_backward,
+    sizes_on,
+)
 
 Array = npt.NDArray[Any]
-OutputSize = Union[int, Sequence[Union[int, None]], None]  # noqa: UP007  evaluated on Python 3.10
-
-
-def sizes_on(op: str, x: Any, dims: int, output_size: OutputSize) -> tuple[int, ...]:
-    """One output size for each of ``dims`` axes; None keeps the size of ``x``."""
-    size = getattr(x, "shape", ())[1:-1]
-    if len(size) != dims:
-        size = (1,) * dims  # the binding tells what is wrong with x
-    try:
-        return _sizes(op, size, output_size)
-    except TypeError:  # a list cannot be looked up; or it is the user's error, raised again here
-        return _sizes.__wrapped__(op, size, output_size)
-
-
-@lru_cache(maxsize=256, typed=True)
-def _sizes(op: str, size: tuple[int, ...], output_size: OutputSize) -> tuple[int, ...]:
-    n = len(size)
-    several = isinstance(output_size, Sequence) and not isinstance(output_size, (str, bytes))
-    given: Any = output_size if several else (output_size,) * n
-    expected = f"an int, None, or {n} of them ({', '.join(AXES[n])})"
-    if len(given) != n:
-        raise ValueError(f"{op}: output_size is {output_size!r}, expected {expected}")
-    try:
-        out = tuple(have if want is None else index(want) for want, have in zip(given, size))
-    except TypeError:
-        raise TypeError(f"{op}: output_size is {output_size!r}, expected {expected}") from None
-    for want, got in zip(given, out):
-        if want is not None and got < 1:
-            raise ValueError(f"{op}: output_size is {output_size!r}, expected at least 1")
-    return out
 
 
 def adaptive_avg_pool2d(x: Array, output_size: OutputSize) -> Array:

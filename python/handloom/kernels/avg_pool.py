@@ -5,38 +5,15 @@ Arrays are contiguous float32 or float64, channels last; errors as in :mod:`.poo
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import Any
 
 import numpy.typing as npt
 
 from .. import _C
+from ._pooling import AVG, LP, divisor_of, power_of, window_on
 from ._window import Padding, Sizes
-from .pool import window_on
 
 Array = npt.NDArray[Any]
-
-AVG: int = _C.pool_kinds["avg"]
-LP: int = _C.pool_kinds["lp"]
-
-
-def divisor_of(op: str, divisor_override: int | None) -> float:
-    """The divisor as the binding takes it, 0 for the number of elements."""
-    if divisor_override is None:
-        return 0.0
-    if isinstance(divisor_override, float):
-        raise TypeError(f"{op}: divisor_override is {divisor_override}, expected an int or None")
-    if divisor_override == 0:
-        raise ValueError(f"{op}: divisor_override is 0, expected another number or None")
-    return float(divisor_override)
-
-
-def power_of(op: str, norm_type: float) -> float:
-    """p as a float, if it is one that has a root."""
-    p = float(norm_type)
-    if not (isfinite(p) and p > 0):
-        raise ValueError(f"{op}: norm_type is {norm_type}, expected a finite number above 0")
-    return p
 
 
 def avg_pool2d(

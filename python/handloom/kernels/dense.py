@@ -39,14 +39,14 @@ def matmul(
 
 
 # Activations that a product can finish with: op code, parameters, whether the gradient needs z.
-class _Activation(NamedTuple):
+class Activation(NamedTuple):
     code: int
     p0: float
     p1: float
     needs_z: bool
 
 
-_NONE = _Activation(-1, 0.0, 0.0, False)
+_NONE = Activation(-1, 0.0, 0.0, False)
 _FUSABLE = [
     "elu",
     "gelu",
@@ -72,8 +72,8 @@ _DEFAULTS = {
     "leaky_relu": (0.01, 0.0),
     "softplus": (1.0, 20.0),
 }
-_ACTIVATIONS: dict[str | None, _Activation] = {
-    name: _Activation(
+_ACTIVATIONS: dict[str | None, Activation] = {
+    name: Activation(
         _C.unary_ops[name], *_DEFAULTS.get(name, (0.0, 0.0)), _C.unary_saves[name] == "x"
     )
     for name in _FUSABLE
@@ -82,7 +82,8 @@ _ACTIVATIONS[None] = _NONE
 _NEED = {"x": 1, "w": 2, "b": 4}
 
 
-def _activation(op: str, name: str | None) -> _Activation:
+def activation_of(op: str, name: str | None) -> Activation:
+    """How the kernels know an activation by name; ValueError for an unknown one."""
     found = _ACTIVATIONS.get(name)
     if found is None:
         names = ", ".join(_FUSABLE)
@@ -118,7 +119,7 @@ def linear(
         ValueError: Shapes that do not match, operands that are not contiguous, or an unknown
             activation.
     """
-    act = _activation("linear", activation)
+    act = activation_of("linear", activation)
     if return_saved:
         if act.needs_z:
             return _C.linear_forward(x, w, b, act.code, True, act.p0, act.p1)
@@ -153,7 +154,7 @@ def linear_backward(
     Returns:
         ``(dx, dw, db)``, None for those not in ``need``.
     """
-    act = _activation("linear_backward", activation)
+    act = activation_of("linear_backward", activation)
     bits = 0
     for name in need:
         if name not in _NEED:

@@ -11,51 +11,10 @@ from typing import Any
 
 import numpy.typing as npt
 
-from .. import _C
-from ._window import Padding, Sizes, Window, window
+from ._pooling import MAX, MIN, pool_extreme, pool_extreme_backward, window_on
+from ._window import Padding, Sizes
 
 Array = npt.NDArray[Any]
-
-MAX: int = _C.pool_kinds["max"]
-MIN: int = _C.pool_kinds["min"]
-
-
-def window_on(
-    op: str,
-    x: Any,
-    dims: int,
-    kernel_size: Sizes,
-    stride: Sizes | None,
-    padding: Padding,
-    dilation: Sizes,
-) -> Window:
-    """The window of a pool over ``dims`` spatial axes of ``x``."""
-    size = getattr(x, "shape", ())[1:-1]
-    if len(size) != dims:
-        size = (1,) * dims  # the binding tells what is wrong with x
-    return window(op, size, kernel_size, stride, padding, dilation)
-
-
-def pool_extreme(
-    kind: int, x: Array, w: Any, ceil_mode: bool, return_indices: bool, return_saved: bool
-) -> Any:
-    """``y``, followed by the indices and the saved winners where they are asked for."""
-    if not (return_indices or return_saved):
-        return _C.pool_forward(kind, x, w, ceil_mode, False, 0.0, False)
-    y, saved = _C.pool_forward(kind, x, w, ceil_mode, False, 0.0, True)
-    if not return_indices:
-        return y, saved
-    indices = _C.pool_indices(kind, saved, x.shape, w, ceil_mode)
-    return (y, indices, saved) if return_saved else (y, indices)
-
-
-def pool_extreme_backward(
-    kind: int, dy: Array, x: Array, w: Any, ceil_mode: bool, saved: Array | None
-) -> Array:
-    """``dy`` sent to the winners, which are found again if they were not saved."""
-    if saved is None:
-        _, saved = _C.pool_forward(kind, x, w, ceil_mode, False, 0.0, True)
-    return _C.pool_backward(kind, dy, x.shape, w, ceil_mode, False, 0.0, saved)
 
 
 def max_pool2d(

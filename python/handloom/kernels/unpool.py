@@ -8,52 +8,10 @@ from typing import Any
 import numpy.typing as npt
 
 from .. import _C
-from ._window import AXES, Sizes, per_axis
+from ._pooling import unpooled_size
+from ._window import Sizes
 
 Array = npt.NDArray[Any]
-
-
-def unpooled_size(
-    op: str,
-    x: Any,
-    dims: int,
-    kernel_size: Sizes,
-    stride: Sizes | None,
-    padding: Sizes,
-    output_size: Sequence[int] | None,
-) -> tuple[int, ...]:
-    """Spatial sizes of the unpooled array: ``(size - 1) stride - 2 padding + kernel``.
-
-    Args:
-        op: For errors.
-        x: The pooled array.
-        dims: How many spatial axes.
-        kernel_size: Of the pool.
-        stride: Of the pool.
-        padding: Of the pool.
-        output_size: Another size, less than one stride away: what the pool's input had; the spatial
-            sizes or the whole shape (N, ..., C).
-    """
-    shape = getattr(x, "shape", ())
-    k = per_axis(op, "kernel_size", kernel_size, dims)
-    s = k if stride is None else per_axis(op, "stride", stride, dims)
-    p = per_axis(op, "padding", padding, dims, 0)
-    if len(shape) != dims + 2:
-        axes = ", ".join(("N", *AXES[dims], "C"))
-        raise ValueError(f"{op}: x has shape {tuple(shape)}, expected ({axes})")
-    usual = tuple((n - 1) * t - 2 * q + r for n, t, q, r in zip(shape[1:-1], s, p, k))
-    if output_size is None:
-        if min(usual) < 1:
-            raise ValueError(f"{op}: the unpooled size would be {usual}, expected at least 1")
-        return usual
-    given = tuple(output_size)
-    size = given[1:-1] if len(given) == dims + 2 else given
-    size = per_axis(op, "output_size", size, dims)
-    if any(not abs(n - u) < t for n, u, t in zip(size, usual, s)):
-        raise ValueError(
-            f"{op}: output_size is {size}, expected less than a stride {s} away from {usual}"
-        )
-    return size
 
 
 def max_unpool2d(

@@ -28,6 +28,14 @@ from handloom.nn.activations import (
     Tanh,
 )
 from handloom.nn.containers import ModuleDict, ModuleList, Sequential
+from handloom.nn.conv import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+)
 from handloom.nn.dropout import (
     AlphaDropout,
     Dropout,
@@ -46,6 +54,7 @@ from handloom.nn.losses import (
     GANDiscriminatorLoss,
     GANGeneratorLoss,
     GaussianKLLoss,
+    GaussianNLLLoss,
     HingeEmbeddingLoss,
     HingeLoss,
     HuberLoss,
@@ -56,6 +65,23 @@ from handloom.nn.losses import (
     SmoothL1Loss,
 )
 from handloom.nn.module import Module
+from handloom.nn.padding import (
+    CircularPad1d,
+    CircularPad2d,
+    CircularPad3d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ConstantPad3d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReflectionPad3d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ReplicationPad3d,
+    ZeroPad1d,
+    ZeroPad2d,
+    ZeroPad3d,
+)
 from handloom.nn.parameter import Parameter
 from handloom.nn.pool import (
     AdaptiveAvgPool1d,
@@ -86,6 +112,16 @@ from handloom.nn.pool import (
     MinPool2d,
     MinPool3d,
 )
+from handloom.nn.resize import (
+    Blur,
+    BlurDownsample,
+    BlurUpsample,
+    PixelShuffle,
+    PixelUnshuffle,
+    Upsample,
+    UpsamplingBilinear2d,
+    UpsamplingNearest2d,
+)
 from handloom.nn.summary import summary
 
 __all__ = [
@@ -108,6 +144,21 @@ __all__ = [
     "AvgPool3d",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "Blur",
+    "BlurDownsample",
+    "BlurUpsample",
+    "CircularPad1d",
+    "CircularPad2d",
+    "CircularPad3d",
+    "ConstantPad1d",
+    "ConstantPad2d",
+    "ConstantPad3d",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "CrossEntropyLoss",
     "DiceLoss",
     "Dropout",
@@ -121,6 +172,7 @@ __all__ = [
     "GANDiscriminatorLoss",
     "GANGeneratorLoss",
     "GaussianKLLoss",
+    "GaussianNLLLoss",
     "GlobalAvgPool",
     "GlobalMaxPool",
     "GlobalMinPool",
@@ -158,8 +210,16 @@ __all__ = [
     "NLLLoss",
     "PReLU",
     "Parameter",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "ReLU",
     "ReLU6",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReflectionPad3d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
+    "ReplicationPad3d",
     "Sequential",
     "SiLU",
     "Sigmoid",
@@ -170,6 +230,12 @@ __all__ = [
     "SwiGLU",
     "Tanh",
     "Unflatten",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
+    "ZeroPad1d",
+    "ZeroPad2d",
+    "ZeroPad3d",
     "functional",
     "init",
     "summary",

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from handloom import ops
-from handloom.nn.module import Fusable, Module
+from handloom.nn.module import Module
 from handloom.nn.parameter import Parameter
+from handloom.ops.dense import Fusable
 from handloom.tensor import Tensor
 
 
@@ -20,7 +21,8 @@ class _Plain(Module):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls._fusable = (cls.function.__name__, 0.0, 0.0)
+        if "function" in cls.__dict__:  # not a user's subclass, which may compute something else
+            cls._fusable = (cls.function.__name__, 0.0, 0.0)
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()

@@ -29,12 +29,10 @@ class Sequential(Module):
         modules.reverse()
         while modules:
             module = modules.pop()
-            if modules and module._forward_fused is not None and not module._hooks:
-                activation = modules[-1]
-                if activation._fusable is not None and not activation._hooks:
-                    x = module._forward_fused(x, modules.pop()._fusable)
-                    continue
-            x = module(x)
+            if modules and module._forward_fused is not None and _runs_as_one(module, modules[-1]):
+                x = module._forward_fused(x, modules.pop()._fusable)
+            else:
+                x = module(x)
         return x
 
     def __len__(self) -> int:
@@ -149,6 +147,16 @@ class ModuleDict(Module):
     def items(self) -> Iterable[tuple[str, Module]]:
         """Names and modules."""
         return _below(self).items()
+
+
+def _runs_as_one(layer: Module, activation: Module) -> bool:
+    fit = layer._fuses and activation._fusable is not None
+    return fit and _is_plain(layer) and _is_plain(activation)
+
+
+def _is_plain(module: Module) -> bool:
+    """Whether calling the module is no more than its class's forward."""
+    return not module._hooks and "forward" not in module.__dict__
 
 
 def _below(module: Module) -> dict[str, Module]:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from handloom.nn import init
-from handloom.nn.module import Fusable, Module
+from handloom.nn.module import Module
 from handloom.nn.parameter import Parameter
-from handloom.ops.dense import linear, linear_act
+from handloom.ops.dense import Fusable, fusable, linear
 from handloom.ops.layout import flatten, unflatten
 from handloom.tensor import DTypeLike, Tensor, as_dtype
 
@@ -47,13 +47,15 @@ class Linear(Module):
     ) -> None:
         super().__init__()
         for name, n in (("in_features", in_features), ("out_features", out_features)):
+            if not hasattr(n, "__index__"):
+                raise TypeError(f"Linear: {name} is {n!r}, expected an integer")
             if n < 0:
                 raise ValueError(f"Linear: {name} is {n}, expected at least 0")
+        fusable("Linear", activation)
         self.in_features = in_features
         self.out_features = out_features
         self.activation = activation
-        if activation is not None:
-            self._forward_fused = None  # there is room for one
+        self._fuses = activation is None
         kind = as_dtype(np.float32 if dtype is None else dtype, "Linear")
         self.weight = Parameter(np.empty((out_features, in_features), kind))
         self.bias = Parameter(np.empty(out_features, kind)) if bias else None
@@ -70,7 +72,7 @@ class Linear(Module):
         return linear(x, self.weight, self.bias, self.activation)
 
     def _forward_fused(self, x: Any, activation: Fusable) -> Tensor:
-        return linear_act(x, self.weight, self.bias, *activation)
+        return linear(x, self.weight, self.bias, activation)
 
     def extra_repr(self) -> str:
         text = f"in_features={self.in_features}, out_features={self.out_features}"

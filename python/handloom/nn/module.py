@@ -15,10 +15,10 @@ import numpy as np
 from handloom.autograd import RemovableHandle
 from handloom.nn._load import load_into
 from handloom.nn.parameter import Parameter
+from handloom.ops.dense import Fusable
 from handloom.tensor import FLOATS, Array, Tensor, as_dtype, check_device
 
 Self = TypeVar("Self", bound="Module")
-Fusable = tuple[str, float, float]  # an activation's name and parameters
 
 
 class Module:
@@ -32,14 +32,16 @@ class Module:
     _buffers: Mapping[str, bool] = {}  # name → is it in state_dict
     _hooks: Mapping[str, list[Any]] = {}  # "pre" and "post", only where there are any
 
-    # What an activation is, and how a layer computes itself with an activation on top: Sequential runs
-    # such a pair as one kernel.
+    # What an activation is, and how a layer computes itself with an activation on top, if it has
+    # none of its own: Sequential runs such a pair as one kernel.
     _fusable: Fusable | None = None
     _forward_fused: Callable[..., Any] | None = None
+    _fuses: bool = True
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "forward" in cls.__dict__:  # what was inherited belongs to another forward
+        if "forward" in cls.__dict__ or "__call__" in cls.__dict__:
+            # What was inherited belongs to another forward.
             for name in ("_fusable", "_forward_fused"):
                 if name not in cls.__dict__:
                     setattr(cls, name, None)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from handloom import ops
+from handloom.kernels._pooling import OutputSize
 from handloom.kernels._window import Padding, Sizes
-from handloom.kernels.adaptive_pool import OutputSize
 from handloom.nn.module import Module
 from handloom.ops import TensorLike
 from handloom.tensor import Tensor

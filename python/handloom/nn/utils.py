@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from handloom.nn.receptive import receptive_field as receptive_field
 from handloom.ops.assemble import cat
 from handloom.ops.layout import reshape
 from handloom.ops.multi import clamp_, scale_, total_norm

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from handloom.kernels._pooling import AVG, MAX, MIN, OutputSize, sizes_on, unpooled_size
 from handloom.kernels._window import Sizes
-from handloom.kernels.adaptive_pool import OutputSize, sizes_on
-from handloom.kernels.avg_pool import AVG
-from handloom.kernels.pool import MAX, MIN
-from handloom.kernels.unpool import unpooled_size
 from handloom.ops._common import TensorLike, array_of
 from handloom.ops.layout import reshape
 from handloom.ops.pool import Pool, Unpool, extreme

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Union
+
 from handloom import _C
 from handloom._tape import Function
 from handloom.ops._common import TensorLike, dense
@@ -11,14 +13,16 @@ _matmul = _C.matmul
 _linear_forward = _C.linear_forward
 _linear_backward = _C.linear_backward
 
-# What a product can finish with while its result is in registers, and the parameters of each.
+# What a product can finish with while its result is in the cache: (name, two parameters).
+Fusable = tuple[str, float, float]
+Activation = Union[str, Fusable, None]  # noqa: UP007  evaluated at run time on Python 3.10
 ACTIVATIONS = (
     "relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "silu", "mish", "leaky_relu", "elu", "selu",
     "softplus", "softsign", "hardtanh", "hardsigmoid", "hardswish", "relu6", "logsigmoid",
 )  # fmt: skip
-_CODES = {name: _C.unary_ops[name] for name in ACTIVATIONS}
-_DEFAULTS = {name: _C.unary_defaults[name] for name in ACTIVATIONS}
-_NEEDS_Z = frozenset(_CODES[name] for name in ACTIVATIONS if _C.unary_saves[name] == "x")
+CODES = {name: _C.unary_ops[name] for name in ACTIVATIONS}
+DEFAULTS = {name: _C.unary_defaults[name] for name in ACTIVATIONS}
+NEEDS_Z = frozenset(CODES[name] for name in ACTIVATIONS if _C.unary_saves[name] == "x")
 
 
 class Matmul(Function):
@@ -56,8 +60,11 @@ class Linear(Function):
     fresh = True
 
     def forward(ctx, x: Array, w: Array, b: Array | None) -> Array:
-        if not (x.flags.c_contiguous and w.flags.c_contiguous):
-            x, w = dense(x), dense(w)
+        try:
+            if not (x.flags.c_contiguous and w.flags.c_contiguous):
+                x, w = dense(x), dense(w)
+        except AttributeError:
+            pass  # no array: the kernel says so
         ctx.saved = (x, w)
         y: Array = _linear_forward(x, w, b)
         return y
@@ -79,14 +86,15 @@ class LinearAct(Function):
     def name(self) -> str:
         return "linear"
 
-    def forward(
-        ctx, x: Array, w: Array, b: Array | None, act: int, p0: float, p1: float
-    ) -> Array:
-        if not (x.flags.c_contiguous and w.flags.c_contiguous):
-            x, w = dense(x), dense(w)
+    def forward(ctx, x: Array, w: Array, b: Array | None, act: int, p0: float, p1: float) -> Array:
+        try:
+            if not (x.flags.c_contiguous and w.flags.c_contiguous):
+                x, w = dense(x), dense(w)
+        except AttributeError:
+            pass  # no array: the kernel says so
         ctx.act = act, p0, p1
         y: Array
-        if ctx.need and act in _NEEDS_Z:
+        if ctx.need and act in NEEDS_Z:
             y, z = _linear_forward(x, w, b, act, True, p0, p1)
             ctx.saved = (x, w, z)
         else:
@@ -113,29 +121,29 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
 
 
 def linear(
-    x: TensorLike, w: TensorLike, b: TensorLike | None = None, activation: str | None = None
+    x: TensorLike, w: TensorLike, b: TensorLike | None = None, activation: Activation = None
 ) -> Tensor:
     """act(x wᵀ + b): x (…, I), w (O, I), b (O,) → (…, O). Keras' Dense, with w transposed.
 
     Raises:
         ValueError: Shapes that do not fit, or an activation that cannot be fused.
     """
-    if activation is None:
+    act = fusable("linear", activation)
+    if act is None:
         out: Tensor = Linear().run((x, w, b))
-        return out
+    else:
+        out = LinearAct().run((x, w, b), CODES[act[0]], act[1], act[2])
+    return out
+
+
+def fusable(op: str, activation: Activation) -> Fusable | None:
+    """An activation by name, with its default parameters; those that are given stay."""
+    if not isinstance(activation, str):
+        return activation
     try:
-        p0, p1 = _DEFAULTS[activation]
+        return activation, *DEFAULTS[activation]
     except KeyError:
         names = ", ".join(ACTIVATIONS)
         raise ValueError(
-            f"linear: activation {activation!r} is unknown, expected one of {names}"
+            f"{op}: activation {activation!r} is unknown, expected one of {names}"
         ) from None
-    return linear_act(x, w, b, activation, p0, p1)
-
-
-def linear_act(
-    x: TensorLike, w: TensorLike, b: TensorLike | None, activation: str, p0: float, p1: float
-) -> Tensor:
-    """`linear` with an activation whose parameters are given, such as a leaky ReLU's slope."""
-    out: Tensor = LinearAct().run((x, w, b), _CODES[activation], p0, p1)
-    return out

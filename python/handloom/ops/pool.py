@@ -6,9 +6,8 @@ from typing import Any
 
 from handloom import _C
 from handloom._tape import Function
+from handloom.kernels._pooling import AVG, LP, MAX, MIN, divisor_of, power_of, window_on
 from handloom.kernels._window import Padding, Sizes
-from handloom.kernels.avg_pool import AVG, LP, divisor_of, power_of
-from handloom.kernels.pool import MAX, MIN, window_on
 from handloom.ops._common import TensorLike, array_of, dense
 from handloom.tensor import Array, Tensor, wrap
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ..cases import Case
 from ..inputs import Inputs
+from ..rooms import room_of
 
 Array = npt.NDArray[Any]
 Call = Callable[[], Any]
@@ -33,6 +34,17 @@ SPECS = {
     "onnxruntime": "handloom.bench.contenders.onnxruntime:OnnxRuntime",
     "machine": "handloom.bench.contenders.machine:Machine",
 }
+
+
+def in_room(contender: str, subject: Any, case: Case, inputs: list[Inputs]) -> Prepared | None:
+    """The case made ready by its family's module; None if the contender does it itself."""
+    room = room_of(case)
+    if room is None:
+        return None
+    prepare: Callable[..., Prepared] | None = getattr(room, contender, None)
+    if prepare is None:
+        raise Unsupported(f"{contender}'s twin has no {case.op}")
+    return prepare(subject, case, inputs)
 
 
 class Unsupported(Exception):

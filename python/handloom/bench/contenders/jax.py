@@ -11,7 +11,7 @@ import numpy as np
 
 from ..cases import Case
 from ..inputs import Inputs
-from . import Call, Prepared, Unsupported, once, trajectory
+from . import Call, Prepared, Unsupported, in_room, once, trajectory
 
 
 class Jax:
@@ -32,6 +32,9 @@ class Jax:
         return {"threads": f"{self.threads} processors", "jit": "every call"}
 
     def prepare(self, case: Case, inputs: list[Inputs]) -> Prepared:
+        made = in_room("jax", self, case, inputs)
+        if made is not None:
+            return made
         if case.op == "step":
             step = self._step(case, inputs[0])
             # A second network for the comparison; the timed one starts afresh.

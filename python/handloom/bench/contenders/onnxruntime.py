@@ -11,7 +11,7 @@ import numpy as np
 from ..cases import Case
 from ..inputs import Inputs
 from ..onnx import model, node
-from . import Array, Call, Prepared, Unsupported
+from . import Array, Call, Prepared, Unsupported, in_room
 
 _ELEMENTWISE = {
     "add": "Add", "mul": "Mul", "sub": "Sub", "div": "Div",
@@ -37,6 +37,9 @@ class OnnxRuntime:
         return {"threads": str(self.threads), "binding": "inputs and outputs bound once"}
 
     def prepare(self, case: Case, inputs: list[Inputs]) -> Prepared:
+        made = in_room("onnxruntime", self, case, inputs)
+        if made is not None:
+            return made
         nodes, fed, constants, output = _graph(case, inputs[0])
         options = self.ort.SessionOptions()
         options.intra_op_num_threads = self.threads

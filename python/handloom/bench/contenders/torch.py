@@ -18,7 +18,7 @@ import numpy as np
 
 from ..cases import Case
 from ..inputs import Inputs
-from . import Array, Call, Prepared, Unsupported, once, trajectory
+from . import Array, Call, Prepared, Unsupported, in_room, once, trajectory
 
 # Steps that decide between optimiser implementations.
 TRIAL_WARM, TRIAL = 10, 40
@@ -48,6 +48,9 @@ class Torch:
         }
 
     def prepare(self, case: Case, inputs: list[Inputs]) -> Prepared:
+        made = in_room("torch", self, case, inputs)
+        if made is not None:
+            return made
         if case.op == "step":
             return self._step(case, inputs[0])
         needs_tape = case.op == "cross_entropy_grad"

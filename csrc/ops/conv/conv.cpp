@@ -1,0 +1,180 @@
+// The chooser: which algorithm a shape gets, and what it needs.
+//
+//   a kernel of one tap that moves over every pixel is a matrix product
+//   one channel a group: vectors along the channels (depthwise.cpp)
+//   everything else: the direct convolution (correlate.cpp, weight.cpp)
+#include "ops/conv/conv.h"
+
+#include "kernels.h"
+#include "ops/conv/correlate.h"
+#include "ops/conv/weight.h"
+#include "ops/matmul/product.h"
+
+namespace hl::cpu::HL_ISA {
+namespace {
+
+enum class Choice { kProduct, kDepthwise, kDirect };
+
+Choice choose(const ConvShape& s) {
+  if (s.groups == s.C && s.groups == s.K && s.C > 1) return Choice::kDepthwise;
+  bool plain = s.groups == 1;
+  for (int i = 0; i < 3; ++i) {
+    plain &= s.kernel[i] == 1 && s.stride[i] == 1 && s.pad[i] == 0 && s.out[i] == s.in[i];
+  }
+  return plain ? Choice::kProduct : Choice::kDirect;
+}
+
+int64_t pixels(const ConvShape& s) { return s.N * s.out[0] * s.out[1] * s.out[2]; }
+
+template <class T>
+Product forward_product(const ConvShape& s) {  // y (M, K) = x (M, C) w^T
+  return choose_product<T>({pixels(s), s.K, s.C, s.C, 1, 1, s.C, s.K, 1, false});
+}
+template <class T>
+Product data_product(const ConvShape& s) {  // dx (M, C) = dy (M, K) w
+  return choose_product<T>({pixels(s), s.C, s.K, s.K, 1, s.C, 1, s.C, 1, false});
+}
+template <class T>
+Product weight_product(const ConvShape& s) {  // dw (K, C) = dy^T (K, M) x
+  return choose_product<T>({s.K, s.C, pixels(s), 1, s.K, s.C, 1, s.C, 1, false});
+}
+
+template <class T>
+Plan conv_plan(const ConvShape& s, const char* algorithm) {
+  Plan p = {};
+  p.algorithm = algorithm;
+  const double taps = double(s.kernel[0] * s.kernel[1] * s.kernel[2]);
+  const double out = double(pixels(s)), in = double(s.N * s.in[0] * s.in[1] * s.in[2]);
+  const double weights = double(s.K) * taps * double(s.C / s.groups);
+  p.flops = 2 * out * weights;
+  p.bytes = sizeof(T) * (in * double(s.C) + weights + out * double(s.K));
+  return p;
+}
+
+void use(Plan& p, const Product& product) {
+  p.algorithm = "matmul";
+  p.tile[0] = product.gemm.mr, p.tile[1] = product.gemm.nr, p.tile[2] = product.gemm.kc;
+  p.shared_bytes = product.shared_bytes;
+  p.worker_bytes = product.worker_bytes;
+}
+
+template <class T>
+void use(Plan& p, const CorrelateCut& k) {
+  p.tile[0] = k.mr, p.tile[1] = k.nr, p.tile[2] = k.run;
+  p.shared_bytes = max64(p.shared_bytes, k.weight_bytes);
+  p.worker_bytes = max64(p.worker_bytes, correlate_worker_bytes(k));
+}
+
+template <class T>
+void finish_product(Ctx& ctx, const Product& product, const T* a, const T* b,
+                    const Finish<T>& finish, int64_t columns, T* y, T* z) {
+  const FinishProduct<T> all = {finish, y, z, columns, product.view.swapped};
+  const Epilogue epilogue = {&FinishProduct<T>::apply, &all};
+  run_product(ctx, product, a, b, y, 1.0, 0.0, finish.needed() ? &epilogue : nullptr);
+}
+
+}  // namespace
+
+template <class T>
+Plan conv_forward_plan(const ConvShape& s) {
+  Plan p = conv_plan<T>(s, "direct");
+  const Choice choice = choose(s);
+  const Correlation c = forward_correlation(s);
+  if (choice == Choice::kProduct) {
+    use(p, forward_product<T>(s));
+  } else if (choice == Choice::kDepthwise) {
+    p.algorithm = "depthwise", p.shared_bytes = depthwise_bytes<T>(c);
+  } else {
+    use<T>(p, correlate_cut<T>(c));
+  }
+  return p;
+}
+
+template <class T>
+void conv_forward(Ctx& ctx, const ConvShape& s, const T* x, const T* w, const T* b, T* y, T* z) {
+  const Choice choice = choose(s);
+  const Finish<T> finish = finish_with(b, z, s.activation, s.p0, s.p1);
+  const Correlation c = forward_correlation(s);
+  if (choice == Choice::kProduct) {
+    finish_product(ctx, forward_product<T>(s), x, w, finish, s.K, y, z);
+  } else if (choice == Choice::kDepthwise) {
+    depthwise(ctx, c, x, w, finish, y, z);
+  } else {
+    correlate(ctx, c, correlate_cut<T>(c), x, w, finish, y, z);
+  }
+}
+
+template <class T>
+Plan conv_backward_data_plan(const ConvShape& s) {
+  Plan p = conv_plan<T>(s, "direct");
+  const Choice choice = choose(s);
+  if (choice == Choice::kProduct) {
+    use(p, data_product<T>(s));
+    return p;
+  }
+  if (choice == Choice::kDepthwise) p.algorithm = "depthwise";
+  for (int64_t phase = 0; phase < phases(s); ++phase) {
+    const Correlation c = backward_correlation(s, phase);
+    if (choice == Choice::kDepthwise) {
+      p.shared_bytes = max64(p.shared_bytes, depthwise_bytes<T>(c));
+    } else {
+      use<T>(p, correlate_cut<T>(c));
+    }
+  }
+  return p;
+}
+
+template <class T>
+void conv_backward_data(Ctx& ctx, const ConvShape& s, const T* dy, const T* w, const T* b, T* dx,
+                        T* z) {
+  const Choice choice = choose(s);
+  const Finish<T> finish = finish_with(b, z, s.activation, s.p0, s.p1);
+  if (choice == Choice::kProduct) {
+    return finish_product(ctx, data_product<T>(s), dy, w, finish, s.C, dx, z);
+  }
+  for (int64_t phase = 0; phase < phases(s); ++phase) {
+    const Correlation c = backward_correlation(s, phase);
+    if (choice == Choice::kDepthwise) {
+      depthwise(ctx, c, dy, w, finish, dx, z);
+    } else {
+      correlate(ctx, c, correlate_cut<T>(c), dy, w, finish, dx, z);
+    }
+  }
+}
+
+template <class T>
+Plan conv_backward_weight_plan(const ConvShape& s) {
+  Plan p = conv_plan<T>(s, "direct");
+  const Choice choice = choose(s);
+  if (choice == Choice::kProduct) {
+    use(p, weight_product<T>(s));
+  } else if (choice == Choice::kDepthwise) {
+    p.algorithm = "depthwise", p.shared_bytes = depthwise_weight_bytes<T>(s);
+  } else {
+    const WeightCut k = weight_cut<T>(s);
+    p.tile[0] = k.mr, p.tile[1] = k.nr, p.tile[2] = k.rows * k.pixels;
+    p.shared_bytes = k.partial_bytes, p.worker_bytes = k.window_bytes;
+  }
+  p.shared_bytes = max64(p.shared_bytes, column_sums_bytes<T>(pixels(s), s.K));
+  return p;
+}
+
+template <class T>
+void conv_backward_weight(Ctx& ctx, const ConvShape& s, const T* dy, const T* x, T* dw, T* db) {
+  if (db) column_sums(ctx, pixels(s), s.K, dy, db);
+  if (!dw) return;
+  switch (choose(s)) {
+    case Choice::kProduct:
+      return run_product<T>(ctx, weight_product<T>(s), dy, x, dw, 1.0, 0.0, nullptr);
+    case Choice::kDepthwise:
+      return depthwise_weight_gradient(ctx, s, dy, x, dw);
+    default:
+      return weight_gradient(ctx, s, weight_cut<T>(s), dy, x, dw);
+  }
+}
+
+HL_DEFINE_KERNEL(conv_forward);
+HL_DEFINE_KERNEL(conv_backward_data);
+HL_DEFINE_KERNEL(conv_backward_weight);
+
+}  // namespace hl::cpu::HL_ISA

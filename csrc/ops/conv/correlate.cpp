@@ -1,0 +1,277 @@
+// The direct convolution: the register tile reads the image where it is.
+//
+// A tile is up to MR pixels next to each other in one output row times two vectors of output channels.
+// Its sum runs over the taps of one kernel row after the other; the numbers that one pixel needs of a
+// row lie side by side (S taps of C channels), and the pixels are a fixed step apart, which is all that
+// the tile asks of its left operand. No matrix of patches is ever made. Images with padding are
+// first copied, a block of rows at a time, into a window with zeros around it that stays in the
+// second-level cache.
+#include "ops/conv/correlate.h"
+
+#include "cpu/gemm.h"
+
+namespace hl::cpu::HL_ISA {
+namespace {
+
+constexpr int64_t kWindowBytes = 384 << 10;  // with a group of W, half of a second-level cache
+constexpr int64_t kGroupBytes = 384 << 10;
+
+CorrelateAxis forward_axis(const ConvShape& s, int i) {
+  return {s.in[i],     s.out[i],    s.out[i], s.stride[i], -s.pad[i], s.dilation[i],
+          s.kernel[i], s.kernel[i], 0,        1,           0,         1};
+}
+
+int64_t gcd(int64_t a, int64_t b) { return b == 0 ? a : gcd(b, a % b); }
+
+// Outputs i = phase + stride * j meet tap t where phase + pad - t * dilation is a multiple of the stride.
+CorrelateAxis backward_axis(const ConvShape& s, int i, int64_t phase) {
+  const int64_t stride = s.stride[i], dilation = s.dilation[i], kernel = s.kernel[i];
+  const int64_t every = stride / gcd(dilation, stride);
+  CorrelateAxis a = {s.out[i], s.in[i], ceil_div(max64(s.in[i] - phase, 0), stride),
+                     1,        0,       every * dilation / stride,
+                     0,        kernel,  0,
+                     -every,   phase,   stride};
+  int64_t tap = 0;
+  while (tap < every && (phase + s.pad[i] - tap * dilation) % stride != 0) ++tap;
+  if (tap == every || tap >= kernel) return a;  // no tap meets this phase: zeros
+  a.taps = (kernel - 1 - tap) / every + 1;
+  a.tap0 = tap + (a.taps - 1) * every;  // the last one reads the least source
+  a.first = (phase + s.pad[i] - a.tap0 * dilation) / stride;
+  return a;
+}
+
+int64_t extent(const CorrelateAxis& a, int64_t outputs) {
+  return (outputs - 1) * a.step + (a.taps - 1) * a.delta + 1;
+}
+
+bool leaves_image(const CorrelateAxis& a) {
+  return a.taps > 0 && (a.first < 0 || a.first + extent(a, a.out) > a.from);
+}
+
+int64_t taps_of(const Correlation& c) { return c.axis[0].taps * c.axis[1].taps * c.axis[2].taps; }
+
+// W as panels of nr columns, taps outermost, in the order in which they read the source.
+template <class T>
+void pack_weights(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* w, T* packed) {
+  const CorrelateAxis* a = c.axis;
+  const int64_t kernel = a[0].kernel * a[1].kernel * a[2].kernel;
+  const int64_t own = c.transposed ? c.columns : c.channels;  // the last axis of w
+  const int64_t size = k.depth * k.nr;
+  parallel_for(ctx, c.groups * k.panels, ceil_div(1 << 13, max64(1, size)),
+               [&](int64_t begin, int64_t end, int) {
+                 for (int64_t p = begin; p < end; ++p) {
+                   const int64_t group = p / k.panels, line = p % k.panels * k.nr;
+                   const int lines = int(min64(k.nr, c.columns - line));
+                   T* to = packed + p * size;
+                   for (int64_t i = 0; i < a[0].taps * a[1].taps * a[2].taps; ++i) {
+                     const int64_t t0 = i / (a[1].taps * a[2].taps), t1 = i / a[2].taps % a[1].taps;
+                     const int64_t t2 = i % a[2].taps;
+                     int64_t tap = a[0].tap0 + t0 * a[0].tap_step;
+                     tap = tap * a[1].kernel + a[1].tap0 + t1 * a[1].tap_step;
+                     tap = tap * a[2].kernel + a[2].tap0 + t2 * a[2].tap_step;
+                     T* at = to + i * c.channels * k.nr;
+                     if (c.transposed) {  // w[channel, tap, column]
+                       const T* from = w + (group * c.channels * kernel + tap) * own;
+                       Strided<T>{from, 1, kernel * own, false}.pack(at, int(k.nr), line, lines, 0,
+                                                                     c.channels);
+                     } else {  // w[column, tap, channel]
+                       const T* from = w + (group * c.columns * kernel + tap) * own;
+                       Strided<T>{from, kernel * own, 1, false}.pack(at, int(k.nr), line, lines, 0,
+                                                                     c.channels);
+                     }
+                   }
+                 }
+               });
+}
+
+// One task's place: image, plane, and the block of rows and columns.
+struct Block {
+  int64_t image, group, plane, row, rows, pixel, pixels;
+};
+
+Block block_of(const Correlation& c, const CorrelateCut& k, int64_t task) {
+  Block b;
+  const int64_t pixel_task = task % k.pixel_tasks;
+  task /= k.pixel_tasks;
+  const int64_t row_task = task % k.row_tasks;
+  task /= k.row_tasks;
+  b.plane = task % c.axis[0].out;
+  task /= c.axis[0].out;
+  b.group = task % c.groups;
+  b.image = task / c.groups;
+  b.row = row_task * k.rows, b.rows = min64(k.rows, c.axis[1].out - b.row);
+  b.pixel = pixel_task * k.pixels, b.pixels = min64(k.pixels, c.axis[2].out - b.pixel);
+  return b;
+}
+
+// The source of a block with zeros around it.
+template <class T>
+void fill_window(const Correlation& c, const CorrelateCut& k, const Block& b, const T* from,
+                 T* window) {
+  const CorrelateAxis* a = c.axis;
+  const int64_t all = c.groups * c.channels;
+  const int64_t row0 = b.row * a[1].step + a[1].first, rows = extent(a[1], b.rows);
+  const int64_t x0 = b.pixel * a[2].step + a[2].first, width = extent(a[2], b.pixels);
+  for (int64_t t = 0; t < a[0].taps; ++t) {
+    const int64_t plane = b.plane * a[0].step + a[0].first + t * a[0].delta;
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t row = row0 + r;
+      const bool inside = plane >= 0 && plane < a[0].from && row >= 0 && row < a[1].from;
+      const T* line = from + ((b.image * a[0].from + plane) * a[1].from + row) * a[2].from * all +
+                      b.group * c.channels;
+      copy_line(inside ? line : nullptr, a[2].from, all, x0, x0 + width, c.channels, c.channels,
+                window + t * k.pitch[0] + r * k.pitch[1]);
+    }
+  }
+}
+
+}  // namespace
+
+Correlation forward_correlation(const ConvShape& s) {
+  Correlation c = {s.N, s.groups, s.C / s.groups, s.K / s.groups, false, {}};
+  for (int i = 0; i < 3; ++i) c.axis[i] = forward_axis(s, i);
+  return c;
+}
+
+Correlation backward_correlation(const ConvShape& s, int64_t phase) {
+  Correlation c = {s.N, s.groups, s.K / s.groups, s.C / s.groups, true, {}};
+  for (int i = 2; i >= 0; --i) {
+    c.axis[i] = backward_axis(s, i, phase % s.stride[i]);
+    phase /= s.stride[i];
+  }
+  return c;
+}
+
+template <class T>
+CorrelateCut correlate_cut(const Correlation& c) {
+  const CorrelateAxis* a = c.axis;
+  const int64_t size = sizeof(T);
+  CorrelateCut k = {};
+  const int64_t taps = taps_of(c);
+  k.in_place = !leaves_image(a[0]) && !leaves_image(a[1]) && !leaves_image(a[2]);
+  k.nr = kTileColumns<T>;
+  k.depth = taps * c.channels;
+  k.panels = ceil_div(c.columns, k.nr);
+  k.weight_bytes = round_up(c.groups * k.panels * k.nr * k.depth * size, 64);
+  k.group_panels = max64(1, min64(k.panels, kGroupBytes / max64(1, k.depth * k.nr * size)));
+
+  // The largest window that fits, but at least sixteen tasks in all.
+  k.pixels = even_part(a[2].out, kTileRows, 1);
+  k.mr = k.pixels;
+  k.rows = 1;
+  auto bytes = [&](int64_t rows, int64_t pixels) {
+    return a[0].taps * extent(a[1], rows) * extent(a[2], pixels) * c.channels * size;
+  };
+  while (k.pixels < a[2].out && bytes(1, k.pixels + k.mr) <= kWindowBytes) k.pixels += k.mr;
+  k.pixels = min64(k.pixels, a[2].out);
+  while (k.pixels == a[2].out && k.rows < a[1].out && bytes(k.rows + 1, k.pixels) <= kWindowBytes) {
+    ++k.rows;
+  }
+  const int64_t planes = c.N * c.groups * a[0].out;
+  const int64_t most = ceil_div(a[1].out, max64(1, ceil_div(16, max64(1, planes))));
+  k.rows = max64(1, min64(k.rows, most));
+  if (a[1].out > 0) k.rows = ceil_div(a[1].out, ceil_div(a[1].out, k.rows));
+  k.row_tasks = ceil_div(a[1].out, k.rows);
+  k.pixel_tasks = ceil_div(a[2].out, max64(1, k.pixels));
+  k.tasks = planes * k.row_tasks * k.pixel_tasks;
+
+  if (k.in_place) {
+    k.pitch[2] = c.groups * c.channels;
+    k.pitch[1] = a[2].from * k.pitch[2];
+    k.pitch[0] = a[0].delta * a[1].from * k.pitch[1];
+  } else if (taps > 0) {
+    k.pitch[2] = c.channels;
+    k.pitch[1] = extent(a[2], k.pixels) * k.pitch[2];
+    k.pitch[0] = extent(a[1], k.rows) * k.pitch[1];
+    k.window_bytes = round_up(a[0].taps * k.pitch[0] * size, 64);
+  }
+  const bool merged = a[2].taps == 1 || (a[2].delta == 1 && k.pitch[2] == c.channels);
+  k.run = c.channels * (merged ? a[2].taps : 1);
+  k.runs = taps > 0 ? k.depth / max64(1, k.run) : 0;
+  if (c.channels == 0) k.runs = 0;
+  return k;
+}
+
+template <class T>
+void correlate(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* from, const T* w,
+               const Finish<T>& finish, T* to, T* z) {
+  const CorrelateAxis* a = c.axis;
+  T* packed = reinterpret_cast<T*>(ctx.shared);
+  pack_weights(ctx, c, k, w, packed);
+  const int64_t all = c.groups * c.columns, panel_size = k.depth * k.nr;
+  const bool merged = k.run != c.channels || a[2].taps == 1;
+  const int64_t work = k.rows * k.pixels * c.columns * k.depth;
+  parallel_for(
+      ctx, k.tasks, max64(1, (1 << 18) / max64(1, work)),
+      [&](int64_t begin, int64_t end, int worker) {
+        T* window = worker_scratch<T>(ctx, worker);
+        int64_t* at =
+            reinterpret_cast<int64_t*>(worker_scratch<char>(ctx, worker) + k.window_bytes);
+        const int64_t runs_x = merged ? 1 : a[2].taps;
+        for (int64_t i = 0; i < k.runs; ++i) {
+          const int64_t t2 = i % runs_x, t1 = i / runs_x % a[1].taps, t0 = i / runs_x / a[1].taps;
+          at[i] = t0 * k.pitch[0] + t1 * a[1].delta * k.pitch[1] + t2 * a[2].delta * k.pitch[2];
+        }
+        for (int64_t task = begin; task < end; ++task) {
+          const Block b = block_of(c, k, task);
+          const T* source = window;
+          if (k.in_place) {
+            const int64_t plane = b.image * a[0].from + b.plane * a[0].step + a[0].first;
+            const int64_t row = plane * a[1].from + b.row * a[1].step + a[1].first;
+            source = from + (row * a[2].from + b.pixel * a[2].step + a[2].first) * k.pitch[2] +
+                     b.group * c.channels;
+          } else if (k.runs > 0) {
+            fill_window(c, k, b, from, window);
+          }
+          const int64_t plane = b.image * a[0].to + b.plane * a[0].place_step + a[0].place;
+          const int64_t step = a[2].place_step * all;
+          for (int64_t p0 = 0; p0 < k.panels; p0 += k.group_panels) {
+            const int64_t p1 = min64(k.panels, p0 + k.group_panels);
+            const int64_t column = b.group * c.columns + p0 * k.nr;
+            const int64_t columns = min64(c.columns, p1 * k.nr) - p0 * k.nr;
+            for (int64_t r = 0; r < b.rows; ++r) {
+              const int64_t row = plane * a[1].to + (b.row + r) * a[1].place_step + a[1].place;
+              const int64_t first = row * a[2].to + b.pixel * a[2].place_step + a[2].place;
+              T* line = to + first * all + column;
+              const T* pixels = source + r * a[1].step * k.pitch[1];
+              for (int64_t q = 0; q < b.pixels; q += k.mr) {
+                const int64_t rows = min64(k.mr, b.pixels - q);
+                for (int64_t p = p0; p < p1; ++p) {
+                  const int64_t n = min64(k.nr, c.columns - p * k.nr);
+                  Tile<T> t = {k.run,
+                               pixels + q * a[2].step * k.pitch[2],
+                               a[2].step * k.pitch[2],
+                               1,
+                               packed + (b.group * k.panels + p) * panel_size,
+                               k.nr,
+                               line + q * step + (p - p0) * k.nr,
+                               step,
+                               1,
+                               n,
+                               T(1),
+                               T(0)};
+                  t.stretches = k.runs;
+                  t.a_at = at;
+                  t.b_step = k.run * k.nr;
+                  tile<T>(rows, ceil_div(n, kLanes<T>))(t);
+                }
+              }
+              if (finish.needed()) {
+                finish.lines(line, z ? z + (line - to) : nullptr, step, b.pixels,
+                             finish.b ? finish.b + column : nullptr, columns);
+              }
+            }
+          }
+        }
+      });
+}
+
+#define HL_INSTANTIATE(T)                                                                       \
+  template CorrelateCut correlate_cut<T>(const Correlation&);                                   \
+  template void correlate<T>(Ctx&, const Correlation&, const CorrelateCut&, const T*, const T*, \
+                             const Finish<T>&, T*, T*);
+HL_INSTANTIATE(float)
+HL_INSTANTIATE(double)
+#undef HL_INSTANTIATE
+
+}  // namespace hl::cpu::HL_ISA

@@ -1,0 +1,173 @@
+// Both operands are read where they are: a row of dy gives the tile its left side (output channels of one
+// pixel lie side by side), the same row of the image, moved by the tap, gives the right side (so do its
+// channels). The sum runs over the pixels of a block of rows. A task holds a block of channels of
+// that image in a window with zeros around it and goes through every tap and output channel with it.
+// Where the taps of one kernel row hold too few numbers for whole vectors, the two sides change places.
+#include "ops/conv/weight.h"
+
+#include "cpu/gemm.h"
+#include "ops/conv/correlate.h"
+
+namespace hl::cpu::HL_ISA {
+namespace {
+
+constexpr int64_t kWindowBytes = 256 << 10;
+constexpr int64_t kPartialBytes = 2 << 20;
+
+int64_t extent(const ConvShape& s, int i, int64_t outputs) {
+  return (outputs - 1) * s.stride[i] + (s.kernel[i] - 1) * s.dilation[i] + 1;
+}
+
+// All taps of one kernel row are one matrix if the window holds nothing but their channels in between.
+bool merged(const ConvShape& s, const WeightCut& k) {
+  return k.channels == s.C / s.groups && s.dilation[2] == 1;
+}
+
+}  // namespace
+
+template <class T>
+WeightCut weight_cut(const ConvShape& s) {
+  WeightCut k = {};
+  const int64_t item = sizeof(T), C = s.C / s.groups, K = s.K / s.groups;
+  k.nr = kTileColumns<T>;
+  // dy is then read in whole vectors, which must not pass its end.
+  const int64_t row = s.kernel[2] * C, lanes = kLanes<T>;
+  k.turned =
+      s.dilation[2] == 1 && C <= k.nr && K % lanes == 0 && row % k.nr != 0 && row <= 2 * k.nr;
+  k.mr = even_part(k.turned ? row : K, kTileRows, 1);
+  k.channels = min64(C, k.nr);
+  k.channel_blocks = ceil_div(C, max64(1, k.channels));
+  auto bytes = [&](int64_t rows, int64_t pixels) {
+    return s.kernel[0] * extent(s, 1, rows) * extent(s, 2, pixels) * k.channels * item;
+  };
+  k.rows = 1, k.pixels = s.out[2];
+  while (k.pixels > 64 && bytes(1, k.pixels) > kWindowBytes) k.pixels = ceil_div(k.pixels, 2);
+  while (k.pixels == s.out[2] && k.rows < s.out[1] && k.rows * k.pixels < 1024 &&
+         bytes(k.rows + 1, k.pixels) <= kWindowBytes) {
+    ++k.rows;
+  }
+  k.row_tasks = ceil_div(s.out[1], k.rows);
+  k.pixel_tasks = ceil_div(s.out[2], max64(1, k.pixels));
+  k.bands = s.N * s.out[0] * k.row_tasks * k.pixel_tasks;
+  k.size = s.K * s.kernel[0] * s.kernel[1] * s.kernel[2] * C;
+  // Sixteen tasks: by channels of x, by partial sums over the bands as long as those are small, then
+  // by channels of dy, each of which fills a window again.
+  const int64_t blocks = s.groups * k.channel_blocks;
+  k.splits = max64(1, min64(ceil_div(16, max64(1, blocks)), k.bands));
+  k.splits = max64(1, min64(k.splits, kPartialBytes / max64(1, k.size * item)));
+  const int64_t panel = k.turned ? k.nr : k.mr, panels = ceil_div(K, panel);
+  k.output_blocks = max64(1, min64(panels, 8 / max64(1, blocks * k.splits)));
+  k.outputs = ceil_div(panels, k.output_blocks) * panel;
+  k.output_blocks = ceil_div(K, max64(1, k.outputs));
+  k.window_bytes = round_up(max64(0, bytes(k.rows, k.pixels)) + k.nr * item, 64);
+  k.partial_bytes = k.splits > 1 ? k.splits * k.size * item : 0;
+  return k;
+}
+
+template <class T>
+void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* dy, const T* x,
+                     T* dw) {
+  const int64_t C = s.C / s.groups, K = s.K / s.groups;
+  const int64_t taps = s.kernel[0] * s.kernel[1] * s.kernel[2];
+  if (k.bands == 0) {
+    for (int64_t i = 0; i < k.size; i += kLanes<T>) {
+      store_n(dw + i, zero<T>(), min64(kLanes<T>, k.size - i));
+    }
+    return;
+  }
+  T* partial = k.splits > 1 ? reinterpret_cast<T*>(ctx.shared) : dw;
+  const bool row_at_once = merged(s, k);
+  const int64_t pixel_pitch = k.channels, row_pitch = extent(s, 2, k.pixels) * pixel_pitch;
+  const int64_t plane_pitch = extent(s, 1, k.rows) * row_pitch;
+  const int64_t tasks = k.splits * s.groups * k.channel_blocks * k.output_blocks;
+  parallel_for(ctx, tasks, 1, [&](int64_t begin, int64_t end, int worker) {
+    T* window = worker_scratch<T>(ctx, worker);
+    for (int64_t task = begin; task < end; ++task) {
+      int64_t index = task;
+      const int64_t block = index % k.output_blocks;
+      index /= k.output_blocks;
+      const int64_t c0 = index % k.channel_blocks * k.channels,
+                    channels = min64(k.channels, C - c0);
+      index /= k.channel_blocks;
+      const int64_t group = index % s.groups, split = index / s.groups;
+      T* into = partial + split * k.size;
+      const int64_t first = k.bands * split / k.splits, stop = k.bands * (split + 1) / k.splits;
+      for (int64_t band = first; band < stop; ++band) {
+        int64_t at = band;
+        const int64_t q0 = at % k.pixel_tasks * k.pixels, pixels = min64(k.pixels, s.out[2] - q0);
+        at /= k.pixel_tasks;
+        const int64_t p0 = at % k.row_tasks * k.rows, rows = min64(k.rows, s.out[1] - p0);
+        at /= k.row_tasks;
+        const int64_t plane = at % s.out[0], image = at / s.out[0];
+        const int64_t x0 = q0 * s.stride[2] - s.pad[2], x1 = x0 + extent(s, 2, pixels);
+        for (int64_t t = 0; t < s.kernel[0]; ++t) {
+          const int64_t d = plane * s.stride[0] - s.pad[0] + t * s.dilation[0];
+          for (int64_t r = 0; r < extent(s, 1, rows); ++r) {
+            const int64_t h = p0 * s.stride[1] - s.pad[1] + r;
+            const bool inside = d >= 0 && d < s.in[0] && h >= 0 && h < s.in[1];
+            const T* line =
+                x + ((image * s.in[0] + d) * s.in[1] + h) * s.in[2] * s.C + group * C + c0;
+            // A narrower last block keeps the pitch of the others.
+            T* to = window + t * plane_pitch + r * row_pitch;
+            copy_line(inside ? line : nullptr, s.in[2], s.C, x0, x1, channels, pixel_pitch, to);
+          }
+        }
+        const T* left = dy + (((image * s.out[0] + plane) * s.out[1] + p0) * s.out[2] + q0) * s.K;
+        const int64_t o0 = block * k.outputs, o1 = min64(K, o0 + k.outputs);
+        const T beta = T(band > first);
+        const int64_t tap_step = row_at_once ? s.kernel[2] : 1;
+        const int64_t columns = row_at_once ? s.kernel[2] * C : channels;
+        auto product = [&](Tile<T> t, int64_t lines, int64_t dy_step, int64_t x_step) {
+          t.stretches = rows;
+          t.a_step = k.turned ? x_step : dy_step;
+          t.b_step = k.turned ? dy_step : x_step;
+          tile<T>(lines, ceil_div(t.n, kLanes<T>))(t);
+        };
+        const int64_t dy_step = s.out[2] * s.K, x_step = s.stride[1] * row_pitch;
+        const int64_t x_pixel = s.stride[2] * pixel_pitch;
+        for (int64_t tap = 0; tap < taps; tap += tap_step) {
+          const int64_t t2 = tap % s.kernel[2], t1 = tap / s.kernel[2] % s.kernel[1];
+          const int64_t t0 = tap / s.kernel[2] / s.kernel[1];
+          const T* right = window + t0 * plane_pitch + t1 * s.dilation[1] * row_pitch +
+                           t2 * s.dilation[2] * pixel_pitch;
+          for (int64_t o = o0; o < o1; o += k.turned ? k.nr : k.mr) {
+            const T* side = left + group * K + o;
+            T* to = into + ((group * K + o) * taps + tap) * C + c0;
+            for (int64_t j = 0; j < columns; j += k.turned ? k.mr : k.nr) {
+              if (k.turned) {
+                product({pixels, right + j, 1, x_pixel, side, s.K, to + j, 1, taps * C,
+                         min64(k.nr, o1 - o), T(1), beta},
+                        min64(k.mr, columns - j), dy_step, x_step);
+              } else {
+                product({pixels, side, 1, s.K, right + j, x_pixel, to + j, taps * C, 1,
+                         min64(k.nr, columns - j), T(1), beta},
+                        min64(k.mr, o1 - o), dy_step, x_step);
+              }
+            }
+          }
+        }
+      }
+    }
+  });
+  if (k.splits == 1) return;
+  parallel_for(ctx, k.size, 1 << 14, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; i += kLanes<T>) {
+      const int64_t n = min64(kLanes<T>, end - i);
+      Vec<T> sum = load_n(partial + i, n);
+      for (int64_t split = 1; split < k.splits; ++split) {
+        sum += load_n(partial + split * k.size + i, n);
+      }
+      store_n(dw + i, sum, n);
+    }
+  });
+}
+
+#define HL_INSTANTIATE(T)                                                                        \
+  template WeightCut weight_cut<T>(const ConvShape&);                                            \
+  template void weight_gradient<T>(Ctx&, const ConvShape&, const WeightCut&, const T*, const T*, \
+                                   T*);
+HL_INSTANTIATE(float)
+HL_INSTANTIATE(double)
+#undef HL_INSTANTIATE
+
+}  // namespace hl::cpu::HL_ISA

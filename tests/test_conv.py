@@ -1,0 +1,248 @@
+"""Convolution: the whole space of parameters against the oracle, paddings by name, bad input."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import handloom as hl
+from handloom import kernels, nn
+from handloom.nn import functional as F
+from reference import conv as oracle
+
+rng = np.random.default_rng(0)
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> tuple[Any, Any, dict[str, Any]]:
+    """x, w and options of any convolution that has a result."""
+    n = draw(st.integers(1, 3))
+    groups = draw(st.integers(1, 3))
+    width, outputs = draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    if draw(st.booleans()):
+        groups, width, outputs = width * groups, 1, 1
+
+    def one(low: int, high: int) -> list[int]:
+        return draw(st.lists(st.integers(low, high), min_size=n, max_size=n))
+
+    kernel, stride, dilation = one(1, 4), one(1, 4), one(1, 3)
+    pads = [tuple(draw(st.lists(st.integers(0, 3), min_size=2, max_size=2))) for _ in range(n)]
+    least = [max(1, d * (k - 1) + 1 - sum(p)) for d, k, p in zip(dilation, kernel, pads)]
+    size = [draw(st.integers(low, low + 6)) for low in least]
+    x = rng.standard_normal((draw(st.integers(0, 2)), *size, groups * width))
+    w = rng.standard_normal((groups * outputs, *kernel, width))
+    options = {"stride": tuple(stride), "dilation": tuple(dilation), "groups": groups}
+    return x, w, {**options, "padding": tuple(pads)}
+
+
+@settings(max_examples=300, deadline=None)
+@given(convolutions())
+def test_every_convolution_is_the_oracles(case: tuple[Any, Any, dict[str, Any]]) -> None:
+    x, w, options = case
+    n = x.ndim - 2
+    forward = getattr(kernels, f"conv{n}d")
+    y = forward(x, w, **options)
+    np.testing.assert_allclose(y, oracle.conv(x, w, **options), atol=1e-10)
+    # Backward is the transpose of forward: <dy, A x> = <Aᵀ dy, x>, and so in w.
+    dy = rng.standard_normal(y.shape)
+    dx, dw, db = getattr(kernels, f"conv{n}d_backward")(dy, x, w, **options)
+    total = np.sum(dy * y)
+    assert np.sum(dx * x) == pytest.approx(total, abs=1e-9)
+    assert np.sum(dw * w) == pytest.approx(total, abs=1e-9)
+    np.testing.assert_allclose(db, dy.sum(tuple(range(n + 1))), atol=1e-10)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "leaky_relu", "silu"])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_an_activation_is_the_function_on_top(activation: str, groups: int) -> None:
+    x = rng.standard_normal((2, 6, 7, 4))
+    w = rng.standard_normal((4, 3, 3, 4 // groups))
+    b = rng.standard_normal(4)
+    act = getattr(kernels, activation)
+    options: dict[str, Any] = {"padding": 1, "groups": groups}
+    z = kernels.conv2d(x, w, b, **options)
+    y = kernels.conv2d(x, w, b, activation=activation, **options)
+    assert np.array_equal(y, act(z))
+    dy = rng.standard_normal(y.shape)
+    dz = getattr(kernels, f"{activation}_backward")(dy, z, y=y)
+    with_it = kernels.conv2d_backward(
+        dy, x, w, y=y, saved=z if activation in ("gelu", "silu", "leaky_relu") else None,
+        activation=activation, **options,
+    )  # fmt: skip
+    for ours, plain in zip(with_it, kernels.conv2d_backward(dz, x, w, **options)):
+        np.testing.assert_allclose(ours, plain, atol=1e-12)
+    # A transposed convolution alike.
+    zt = kernels.conv_transpose2d(x, w, None, stride=2, groups=groups)
+    yt = kernels.conv_transpose2d(x, w, None, stride=2, groups=groups, activation=activation)
+    assert np.array_equal(yt, act(zt))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("size", [5, 6, 7])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4])
+def test_same_gives_the_size_divided_by_the_stride(size: int, kernel: int, stride: int) -> None:
+    x, w = rng.standard_normal((1, size, 2)), rng.standard_normal((3, kernel, 2))
+    y = kernels.conv1d(x, w, stride=stride, padding="same")
+    assert y.shape == (1, -(-size // stride), 3)
+    total = max(0, (y.shape[1] - 1) * stride + kernel - size)
+    pairs = ((total // 2, total - total // 2),)  # the odd zero goes after, as in TensorFlow
+    assert np.array_equal(y, kernels.conv1d(x, w, stride=stride, padding=pairs))
+
+
+def test_full_is_numpys_and_causal_sees_no_future() -> None:
+    x, w = rng.standard_normal((1, 9, 1)), rng.standard_normal((1, 4, 1))
+    full = kernels.conv1d(x, w, padding="full")[0, :, 0]
+    np.testing.assert_allclose(full, np.convolve(x[0, :, 0], w[0, ::-1, 0]), atol=1e-12)
+    causal = kernels.conv1d(x, w, padding="causal", dilation=2)
+    later = x.copy()
+    later[:, 5:] = 7.0
+    assert causal.shape == x.shape
+    assert np.array_equal(
+        causal[:, :5], kernels.conv1d(later, w, padding="causal", dilation=2)[:, :5]
+    )
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_padding_modes_are_a_padded_image(mode: str) -> None:
+    numpy_mode = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode]
+    x, w = rng.standard_normal((2, 5, 6, 3)), rng.standard_normal((4, 3, 3, 3))
+    options: dict[str, Any] = {"padding": ((1, 2), (2, 0)), "padding_mode": mode, "stride": (1, 2)}
+    padded = np.pad(x, ((0, 0), (1, 2), (2, 0), (0, 0)), mode=numpy_mode)  # type: ignore[call-overload]
+    y = kernels.conv2d(x, w, **options)
+    np.testing.assert_allclose(y, oracle.conv(padded, w, stride=(1, 2)), atol=1e-12)
+    dy = rng.standard_normal(y.shape)
+    dx, dw, _ = kernels.conv2d_backward(dy, x, w, **options)
+    assert np.sum(dx * x) == pytest.approx(np.sum(dy * y))
+    assert np.sum(dw * w) == pytest.approx(np.sum(dy * y))
+
+
+def test_the_vertical_edge_kernel_of_the_books() -> None:
+    """Bright left half, dark right half; [1 0 −1] down three rows answers 30 along the edge."""
+    x = np.zeros((1, 6, 6, 1), np.float32)
+    x[:, :, :3] = 10.0
+    w = np.array([[1, 0, -1]] * 3, np.float32).reshape(1, 3, 3, 1)
+    assert np.array_equal(kernels.conv2d(x, w)[0, :, :, 0], [[0, 30, 30, 0]] * 4)
+
+
+X = np.zeros((2, 8, 9, 4), np.float32)
+W = np.zeros((6, 3, 3, 4), np.float32)
+BAD: list[tuple[Any, type[Exception], str]] = [
+    (lambda: kernels.conv2d(np.zeros((2, 4, 8, 9), "f4"), W), ValueError, "channels-first"),
+    (
+        lambda: kernels.conv2d(X, W[..., :3].copy()),
+        ValueError,
+        "3 input channels per group, x has 4",
+    ),
+    (lambda: kernels.conv2d(X[0], W), ValueError, r"expected \(N, H, W, C\)"),
+    (lambda: kernels.conv2d(X, W[0]), ValueError, "w has shape"),
+    (lambda: kernels.conv2d(X, W, stride=0), ValueError, "stride is 0"),
+    (lambda: kernels.conv2d(X, W, stride=-1), ValueError, "stride is -1"),
+    (lambda: kernels.conv2d(X, W, dilation=0), ValueError, "dilation is 0"),
+    (lambda: kernels.conv2d(X, W, dilation=9), ValueError, "does not fit the padded input"),
+    (lambda: kernels.conv2d(X, W, padding=-1), ValueError, "padding is -1"),
+    (lambda: kernels.conv2d(X, W, padding="some"), ValueError, "padding is 'some'"),
+    (lambda: kernels.conv2d(X, W, padding="causal"), ValueError, "causal"),
+    (lambda: kernels.conv2d(X, W, stride=(1, 2, 3)), ValueError, "stride"),
+    (lambda: kernels.conv2d(X, W, groups=0), ValueError, "groups is 0"),
+    (lambda: kernels.conv2d(X, W[..., :1].copy(), groups=4), ValueError, "4 groups do not divide"),
+    (lambda: kernels.conv2d(X, W, padding=8, padding_mode="reflect"), ValueError, "does not fit"),
+    (lambda: kernels.conv2d(X, W, padding_mode="mirror"), ValueError, "padding_mode"),
+    (lambda: kernels.conv2d(X, W, np.zeros(5, "f4")), ValueError, r"b has shape \(5,\)"),
+    (lambda: kernels.conv2d(X, W, activation="step"), ValueError, "unknown activation"),
+    (lambda: kernels.conv2d(X, W.astype("f8")), TypeError, "w is float64 but x is float32"),
+    (lambda: kernels.conv2d(X.astype("i4"), W), TypeError, "expected float32 or float64"),
+    (lambda: kernels.conv2d(X[:, ::2], W), ValueError, "not contiguous"),
+    (lambda: kernels.conv2d([[1.0]], W), TypeError, "expected a numpy.ndarray"),
+    (lambda: kernels.conv2d_backward(X, X, W), ValueError, r"dy has shape .* expected"),
+    (lambda: kernels.conv2d_backward(X, X, W, need=("y",)), ValueError, "need has 'y'"),
+    (
+        lambda: kernels.conv_transpose2d(X, np.zeros((4, 3, 3, 2), "f4"), output_padding=1),
+        ValueError,
+        "output_padding",
+    ),
+    (
+        lambda: kernels.conv_transpose2d(X, np.zeros((4, 1, 1, 2), "f4"), padding=4),
+        ValueError,
+        "result of size 0",
+    ),
+    (
+        lambda: kernels.conv_transpose2d(X, np.zeros((3, 3, 3, 2), "f4")),
+        ValueError,
+        "input channels",
+    ),
+    (lambda: nn.Conv2d(4, 6, 3, groups=4), ValueError, "must divide out_channels 6"),
+    (lambda: nn.Conv2d(0, 6, 3), ValueError, "in_channels is 0"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "text"), BAD)
+def test_bad_input_is_named(call: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text) as caught:
+        call()
+    assert re.match(r"conv\w*\dd(_backward)?: |Conv2d: ", str(caught.value))
+
+
+def test_layers_fuse_their_activation_to_the_same_numbers() -> None:
+    hl.manual_seed(0)
+    layers = [
+        nn.Conv2d(3, 8, 3, padding="same"),
+        nn.GELU(),
+        nn.ConvTranspose2d(8, 2, 2, 2),
+        nn.ReLU(),
+    ]
+    model = nn.Sequential(*layers)
+    x = hl.tensor(rng.standard_normal((2, 5, 6, 3)).astype("f4"), requires_grad=True)
+    fused = model(x)
+    fused.sum().backward()
+    grads = [p.grad.numpy().copy() for p in model.parameters()]
+    model.zero_grad()
+    y = x
+    for layer in layers:
+        y = layer(y)
+    y.sum().backward()
+    assert np.array_equal(fused.numpy(), y.numpy())
+    assert all(np.array_equal(g, p.grad.numpy()) for g, p in zip(grads, model.parameters()))
+
+
+def test_gradcheck_through_the_tape() -> None:
+    x = hl.tensor(rng.standard_normal((1, 4, 5, 2)), requires_grad=True)
+    w = hl.tensor(rng.standard_normal((4, 2, 3, 1)), requires_grad=True)
+    b = hl.tensor(rng.standard_normal(4), requires_grad=True)
+
+    def f(x: Any, w: Any, b: Any) -> Any:
+        y = F.conv2d(x, w, b, stride=2, padding=1, groups=2, padding_mode="replicate")
+        return F.conv_transpose2d(y, w, stride=2, output_padding=1, groups=2, activation="silu")
+
+    assert hl.gradcheck(f, (x, w, b))
+
+
+def test_scratch_stays_small() -> None:
+    """No matrix of patches: two megabytes a thread and one copy of the weights at most."""
+    for x, w in (((16, 28, 28, 128), (128, 3, 3, 128)), ((8, 224, 224, 3), (64, 7, 7, 3))):
+        weights = 4 * int(np.prod(w))
+        threads = hl.get_num_threads()
+        (plan,) = kernels.explain("conv2d", x, w, padding=w[1] // 2)
+        assert plan.algorithm == "direct"
+        assert plan.scratch <= (2 << 20) * threads + 2 * weights
+        out = (*x[:-1], w[0])
+        for plan in kernels.explain("conv2d_backward", out, x, w, padding=w[1] // 2):
+            assert plan.scratch <= (2 << 20) * (threads + 1) + 2 * weights
+
+
+def test_the_receptive_field_is_what_a_pixel_depends_on() -> None:
+    convs = nn.Conv2d(1, 1, 3), nn.Conv2d(1, 1, (3, 2), stride=2), nn.Conv2d(1, 1, 2, dilation=3)
+    model = nn.Sequential(*convs)
+    sizes, jumps = nn.utils.receptive_field(model)
+    assert jumps == (2, 2)
+    x = hl.tensor(rng.standard_normal((1, 20, 20, 1)).astype("f4"), requires_grad=True)
+    model(x)[0, 1, 1, 0].backward()
+    seen = np.argwhere(x.grad.numpy()[0, :, :, 0])
+    assert tuple(seen.min(0)) == jumps
+    assert tuple(seen.max(0) - seen.min(0) + 1) == sizes
+    with pytest.raises(ValueError, match="spreads"):
+        nn.utils.receptive_field(nn.ConvTranspose2d(1, 1, 2))
