@@ -15,6 +15,8 @@
 #include "ops/optim/multi.h"
 #include "ops/optim/optim.h"
 #include "ops/peak.h"
+#include "ops/pool/pool.h"
+#include "ops/pool/unpool.h"
 #include "ops/random.h"
 #include "ops/reduce/order.h"
 #include "ops/reduce/reduce.h"

@@ -22,6 +22,8 @@ DType dtype_of(int type_num) {
       return DType::kFloat64;
     case api::NPY_BOOL_:
       return DType::kBool;
+    case api::NPY_UBYTE_:
+      return DType::kUInt8;
     default:
       break;
   }
@@ -40,7 +42,7 @@ PyObject* descr_of(DType dtype) {
   static PyObject* table[] = {
       py::dtype::of<float>().release().ptr(),   py::dtype::of<double>().release().ptr(),
       py::dtype::of<int32_t>().release().ptr(), py::dtype::of<int64_t>().release().ptr(),
-      py::dtype::of<bool>().release().ptr(),
+      py::dtype::of<bool>().release().ptr(),    py::dtype::of<uint8_t>().release().ptr(),
   };
   return table[int(dtype)];
 }
@@ -319,6 +321,8 @@ const char* name_of(DType dtype) {
       return "int64";
     case DType::kBool:
       return "bool";
+    case DType::kUInt8:
+      return "uint8";
     default:
       return "another type";
   }

@@ -21,6 +21,7 @@ void register_layout(pybind11::module_& m);
 void register_multi(pybind11::module_& m);
 void register_norm(pybind11::module_& m);
 void register_optim(pybind11::module_& m);
+void register_pool(pybind11::module_& m);
 void register_random(pybind11::module_& m);
 void register_resample(pybind11::module_& m);
 void register_softmax(pybind11::module_& m);

@@ -214,6 +214,39 @@ def sort(x: Array, axis: int, descending: bool) -> tuple[Array, Array]: ...
 def topk(x: Array, k: int, axis: int, largest: bool) -> tuple[Array, Array]: ...
 def sort_backward(dy: Array, indices: Array, axis: int, size: int) -> Array: ...
 
+# pooling; window is five tuples (kernel, stride, dilation, before, after), or a tuple of output
+# sizes (adaptive), or None (global)
+pool_kinds: dict[str, int]
+
+def pool_forward(
+    kind: int,
+    x: Array,
+    window: tuple[Any, ...] | None,
+    ceil_mode: bool,
+    count_pad: bool,
+    number: float,
+    keep: bool,
+) -> Any: ...
+def pool_backward(
+    kind: int,
+    dy: Array,
+    shape: tuple[int, ...],
+    window: tuple[Any, ...] | None,
+    ceil_mode: bool,
+    count_pad: bool,
+    number: float,
+    saved: Array | tuple[Array, Array] | None,
+) -> Array: ...
+def pool_indices(
+    kind: int,
+    saved: Array,
+    shape: tuple[int, ...],
+    window: tuple[Any, ...] | None,
+    ceil_mode: bool,
+) -> Array: ...
+def unpool_forward(x: Array, indices: Array, output_size: tuple[int, ...]) -> Array: ...
+def unpool_backward(dy: Array, indices: Array, output_size: tuple[int, ...]) -> Array: ...
+
 # resize
 resample_modes: dict[str, int]
 sample_modes: dict[str, int]

@@ -12,13 +12,14 @@ from . import (
     layout,
     loss,
     norm,
+    pool,
     random,
     reduce,
     resize,
     softmax,
 )
 
-_FAMILIES = (conv, dense, elementwise, layout, loss, norm, random, reduce, resize, softmax)
+_FAMILIES = (conv, dense, elementwise, layout, loss, norm, pool, random, reduce, resize, softmax)
 
 OPS: dict[str, Op] = {name: op for family in _FAMILIES for name, op in family.OPS.items()}
 CASES: tuple[Case, ...] = tuple(case for family in _FAMILIES for case in family.CASES)
