@@ -55,7 +55,6 @@ class Linear(Module):
         self.in_features = in_features
         self.out_features = out_features
         self.activation = activation
-        self._fuses = activation is None
         kind = as_dtype(np.float32 if dtype is None else dtype, "Linear")
         self.weight = Parameter(np.empty((out_features, in_features), kind))
         self.bias = Parameter(np.empty(out_features, kind)) if bias else None
@@ -70,6 +69,10 @@ class Linear(Module):
 
     def forward(self, x: Any) -> Tensor:
         return linear(x, self.weight, self.bias, self.activation)
+
+    @property
+    def _fuses(self) -> bool:
+        return self.activation is None
 
     def _forward_fused(self, x: Any, activation: Fusable) -> Tensor:
         return linear(x, self.weight, self.bias, activation)

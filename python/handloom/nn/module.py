@@ -36,7 +36,10 @@ class Module:
     # none of its own: Sequential runs such a pair as one kernel.
     _fusable: Fusable | None = None
     _forward_fused: Callable[..., Any] | None = None
-    _fuses: bool = True
+
+    @property
+    def _fuses(self) -> bool:
+        return True
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -10,7 +10,7 @@ from typing import Any, Union
 
 import numpy.typing as npt
 
-from .. import _C
+from . import _C
 from ._window import AXES, Padding, Sizes, Window, per_axis, window
 
 Array = npt.NDArray[Any]
