@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handloom._window import Window, output_size, window
+from handloom._calls.window import Window, output_size, window
 
 
 def test_numbers_are_written_out_for_each_axis():

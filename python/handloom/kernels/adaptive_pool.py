@@ -11,7 +11,7 @@ from typing import Any
 import numpy.typing as npt
 
 from .. import _C
-from .._pooling import (
+from .._calls.pooling import (
     AVG,
     MAX,
     MIN,

@@ -10,8 +10,8 @@ from typing import Any
 import numpy.typing as npt
 
 from .. import _C
-from .._pooling import AVG, LP, divisor_of, power_of, window_on
-from .._window import Padding, Sizes
+from .._calls.pooling import AVG, LP, divisor_of, power_of, window_on
+from .._calls.window import Padding, Sizes
 
 Array = npt.NDArray[Any]
 

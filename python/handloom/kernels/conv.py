@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import _C
-from .._convolve import Array, Convolution, convolution, transposed
-from .._window import Padding, Sizes
+from .._calls.convolve import Array, Convolution, convolution, transposed
+from .._calls.window import Padding, Sizes
 from ._options import need_mask
 from .dense import activation_of
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy.typing as npt
 
 from .. import _C
-from .._pooling import AVG, MAX, MIN, pool_extreme_backward
+from .._calls.pooling import AVG, MAX, MIN, pool_extreme_backward
 
 Array = npt.NDArray[Any]
 

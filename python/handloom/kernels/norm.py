@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _C
-from .._norms import ADAIN, BATCH, GROUP, INSTANCE, LAYER, PIXEL, RMS
+from .._calls.norms import ADAIN, BATCH, GROUP, INSTANCE, LAYER, PIXEL, RMS
 from ._options import need_mask
 from .dense import activation_of
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from .._pooling import MAX, MIN, pool_extreme, pool_extreme_backward, window_on
-from .._window import Padding, Sizes
+from .._calls.pooling import MAX, MIN, pool_extreme, pool_extreme_backward, window_on
+from .._calls.window import Padding, Sizes
 
 Array = npt.NDArray[Any]
 

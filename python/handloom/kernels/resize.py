@@ -13,7 +13,7 @@ from typing import Any
 import numpy.typing as npt
 
 from .. import _C
-from .._resample import (
+from .._calls.resample import (
     BLUR,
     Factors,
     Sizes,

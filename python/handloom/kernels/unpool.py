@@ -8,8 +8,8 @@ from typing import Any
 import numpy.typing as npt
 
 from .. import _C
-from .._pooling import unpooled_size
-from .._window import Sizes
+from .._calls.pooling import unpooled_size
+from .._calls.window import Sizes
 
 Array = npt.NDArray[Any]
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from handloom import ops
-from handloom._window import Padding, Sizes, per_axis
+from handloom._calls.window import Padding, Sizes, per_axis
 from handloom.nn import init
 from handloom.nn.module import Module
 from handloom.nn.parameter import Parameter

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from handloom import ops
-from handloom._pooling import OutputSize
-from handloom._window import Padding, Sizes
+from handloom._calls.pooling import OutputSize
+from handloom._calls.window import Padding, Sizes
 from handloom.nn.module import Module
 from handloom.ops import TensorLike
 from handloom.tensor import Tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from handloom._resample import BLUR, Factors, Sizes
+from handloom._calls.resample import BLUR, Factors, Sizes
 from handloom.nn.module import Module
 from handloom.ops.resize import (
     blur,

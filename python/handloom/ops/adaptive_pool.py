@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from handloom._pooling import AVG, MAX, MIN, OutputSize, sizes_on, unpooled_size
-from handloom._window import Sizes
+from handloom._calls.pooling import AVG, MAX, MIN, OutputSize, sizes_on, unpooled_size
+from handloom._calls.window import Sizes
 from handloom.ops._common import TensorLike, array_of
 from handloom.ops.layout import reshape
 from handloom.ops.pool import Pool, Unpool, extreme

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from handloom import _C
-from handloom._norms import ADAIN, BATCH, GROUP, INSTANCE, LAYER, PIXEL, RMS
+from handloom._calls.norms import ADAIN, BATCH, GROUP, INSTANCE, LAYER, PIXEL, RMS
 from handloom._tape import Function
 from handloom.ops._common import TensorLike, array_of, dense
 from handloom.ops.dense import CODES, Activation, fusable

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from handloom import _C
-from handloom._pooling import AVG, LP, MAX, MIN, divisor_of, power_of, window_on
+from handloom._calls.pooling import AVG, LP, MAX, MIN, divisor_of, power_of, window_on
+from handloom._calls.window import Padding, Sizes
 from handloom._tape import Function
-from handloom._window import Padding, Sizes
 from handloom.ops._common import TensorLike, array_of, dense
 from handloom.tensor import Array, Tensor, wrap
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from handloom import _C, _resample
-from handloom._resample import BLUR, Factors, Sizes
+from handloom import _C
+from handloom._calls import resample as _resample
+from handloom._calls.resample import BLUR, Factors, Sizes
 from handloom._tape import Function
 from handloom.ops._common import TensorLike, array_of, dense
 from handloom.ops.layout import permute, reshape

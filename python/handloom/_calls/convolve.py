@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-from . import _C
-from ._window import NAMES, Padding, Sizes, Window, pad_pairs, per_axis, window
+from .. import _C
+from .window import NAMES, Padding, Sizes, Window, pad_pairs, per_axis, window
 
 Array = npt.NDArray[Any]
 

@@ -10,8 +10,8 @@ from typing import Any, Union
 
 import numpy.typing as npt
 
-from . import _C
-from ._window import AXES, Padding, Sizes, Window, per_axis, window
+from .. import _C
+from .window import AXES, Padding, Sizes, Window, per_axis, window
 
 Array = npt.NDArray[Any]
 OutputSize = Union[int, Sequence[Union[int, None]], None]  # noqa: UP007  evaluated on Python 3.10
