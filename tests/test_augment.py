@@ -426,6 +426,21 @@ def test_tensors_give_tensors():
     assert isinstance(labels, hl.Tensor)
 
 
+def test_a_transform_of_ones_own():
+    class Posterize(augment.Transform):
+        words = 1
+
+        def apply(self, batch, u):
+            levels = 2 + np.floor(6 * u)[:, :, None, None]
+            batch.replace((np.rint(batch.x * levels) / levels).astype(batch.x.dtype))
+
+    x = images()
+    y = Compose([RandomHorizontalFlip(1), Posterize(), RandomVerticalFlip(1)], 0)(x)
+    assert y.dtype == x.dtype
+    assert len(np.unique(y)) < 30
+    np.testing.assert_allclose(y[:, ::-1, ::-1], x, atol=0.26)
+
+
 def test_errors():
     x = images()
     with pytest.raises(TypeError, match="x has dtype uint8, expected float32 or float64; scale"):

@@ -94,7 +94,8 @@ class _Power(Module):
     ) -> None:
         super().__init__()
         self.norm_type, self.kernel_size = norm_type, kernel_size
-        self.stride, self.ceil_mode = stride, ceil_mode
+        self.stride = kernel_size if stride is None else stride
+        self.ceil_mode = ceil_mode
 
     def forward(self, x: TensorLike) -> Tensor:
         return type(self).pool(x, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
