@@ -72,7 +72,7 @@ def test_the_value_is_the_constant_modes():
     x = hl.ones(1, 1, 1)
     assert F.pad(x, (1, 1), value=None).tolist() == [[[0], [1], [0]]]
     assert F.pad(x, (1, 0), value=2.5).tolist() == [[[2.5], [1]]]
-    with pytest.raises(ValueError, match="value is 2.5, which only mode 'constant' takes"):
+    with pytest.raises(ValueError, match=r"value is 2\.5, which only mode 'constant' takes"):
         F.pad(x, (1, 0), "replicate", 2.5)
     with pytest.raises(TypeError):
         F.pad(x, (1.5, 0))

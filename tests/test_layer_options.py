@@ -96,7 +96,7 @@ def test_module_lists_add_and_module_dicts_pop():
     a, b = nn.ReLU(), nn.Tanh()
     m = nn.ModuleList()
     m += [a]
-    assert list(m + [b]) == [a, b]
+    assert list(m.__add__([b])) == [a, b]
     assert list(m) == [a]
     assert len(nn.ModuleList(None)) == 0
     d = nn.ModuleDict({"a": a, "b": b})
