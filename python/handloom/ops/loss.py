@@ -13,8 +13,10 @@ import numpy as np
 from handloom import _C
 from handloom._tape import Function
 from handloom.ops._common import TensorLike, dense, reduction_of
-from handloom.ops.arithmetic import div
+from handloom.ops.arithmetic import add, div, mul, neg
 from handloom.ops.layout import expand, unsqueeze
+from handloom.ops.reduce import mean, sum
+from handloom.ops.softmax import log_softmax
 from handloom.tensor import Array, Tensor
 
 _POINTWISE = _C.pointwise_losses
@@ -43,7 +45,7 @@ class CrossEntropy(Function):
         reduction: int,
     ) -> Array:
         if ctx.need & ~1:
-            raise NotImplementedError("cross_entropy: only logits have a gradient, detach target")
+            raise NotImplementedError("cross_entropy: weight has no gradient, detach it")
         logits = dense(logits)
         target = dense(target)
         loss, ctx.state = _ce_forward(
@@ -199,7 +201,8 @@ def cross_entropy(
 
     Args:
         input: (…, C), float32 or float64.
-        target: Class indices (…), int64 or int32, or class probabilities (…, C).
+        target: Class indices (…), int64 or int32, or class probabilities (…, C), which may have a
+            gradient.
         weight: (C,), the weight of each class; the mean is over the weights then.
         ignore_index: A label that does not count.
         reduction: "mean", "sum" or "none".
@@ -208,13 +211,29 @@ def cross_entropy(
     Raises:
         ValueError: A label outside 0 … C−1, shapes that do not fit, ε outside [0, 1].
     """
-    out: Tensor = CrossEntropy().run(
-        (input, _target(target), weight),
-        ignore_index,
-        label_smoothing,
-        reduction_of(reduction, "cross_entropy"),
-    )
+    code = reduction_of(reduction, "cross_entropy")
+    args = (input, _target(target), weight)
+    if isinstance(target, Tensor) and target.requires_grad:
+        # The kernel checks the arguments; of a target that learns, the loss is put together.
+        CrossEntropy().run(
+            [t.detach() if isinstance(t, Tensor) else t for t in args],
+            ignore_index, label_smoothing, code,
+        )  # fmt: skip
+        return _learned_target(input, target, weight, label_smoothing, reduction)
+    out: Tensor = CrossEntropy().run(args, ignore_index, label_smoothing, code)
     return out
+
+
+def _learned_target(
+    x: TensorLike, target: Tensor, weight: TensorLike | None, smoothing: float, reduction: str
+) -> Tensor:
+    """`cross_entropy` with class probabilities that have a gradient, as in distillation."""
+    if smoothing:
+        target = add(mul(target, 1.0 - smoothing), smoothing / target.shape[-1])
+    if weight is not None:
+        target = mul(target, weight)
+    loss = neg(sum(mul(target, log_softmax(x)), -1))
+    return loss if reduction == "none" else (mean if reduction == "mean" else sum)(loss)
 
 
 def nll_loss(
