@@ -216,7 +216,7 @@ def cross_entropy(
     if isinstance(target, Tensor) and target.requires_grad:
         # The kernel checks the arguments; of a target that learns, the loss is put together.
         CrossEntropy().run(
-            [t.detach() if isinstance(t, Tensor) else t for t in args],
+            tuple(t.detach() if isinstance(t, Tensor) else t for t in args),
             ignore_index, label_smoothing, code,
         )  # fmt: skip
         return _learned_target(input, target, weight, label_smoothing, reduction)
