@@ -234,6 +234,65 @@ def test_scratch_stays_small() -> None:
             assert plan.scratch <= (2 << 20) * (threads + 1) + 2 * weights
 
 
+def test_far_taps_read_no_more_than_near_ones() -> None:
+    """A window holds what its taps read, not what lies between them: DeepLab has rates of 36."""
+    x, w = (1, 40, 40, 128), (128, 3, 3, 128)
+    for rate in (1, 6, 24, 36):
+        options = {"padding": rate, "dilation": rate}
+        plans = [
+            *kernels.explain("conv2d", x, w, **options),
+            *kernels.explain("conv2d_backward", x, x, w, **options),
+        ]
+        weights, threads = 4 * int(np.prod(w)), hl.get_num_threads()
+        assert all(p.scratch <= (2 << 20) * (threads + 1) + 2 * weights for p in plans)
+
+
+@pytest.mark.parametrize("rate", [1, 2, 5, 9, 30])
+@pytest.mark.parametrize("stride", [1, 2, 40])
+def test_far_taps_and_long_strides(rate: int, stride: int) -> None:
+    """Against the sum over taps of shifted images; both gradients are its transposes."""
+    x = rng.standard_normal((2, 11, 14, 3))
+    w = rng.standard_normal((4, 3, 2, 3))
+    options = {"padding": rate, "dilation": rate, "stride": stride}
+    y = kernels.conv2d(x, w, **options)
+    wide = np.pad(x, ((0, 0), (rate, rate), (rate, rate), (0, 0)))
+    expected, dx, dw = np.zeros_like(y), np.zeros_like(wide), np.zeros_like(w)
+    dy = rng.standard_normal(y.shape)
+    for i in range(3):
+        for j in range(2):
+            rows = slice(i * rate, i * rate + (y.shape[1] - 1) * stride + 1, stride)
+            columns = slice(j * rate, j * rate + (y.shape[2] - 1) * stride + 1, stride)
+            expected += wide[:, rows, columns] @ w[:, i, j].T
+            dx[:, rows, columns] += dy @ w[:, i, j]
+            dw[:, i, j] = np.einsum("nhwo,nhwc->oc", dy, wide[:, rows, columns])
+    np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-12)
+    grads = kernels.conv2d_backward(dy, x, w, need=("x", "w"), **options)
+    inner = dx[:, rate : rate + 11, rate : rate + 14]
+    np.testing.assert_allclose(grads[0], inner, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(grads[1], dw, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dims", [1, 2])
+def test_numbers_too_large_are_refused_and_large_ones_work(dims: int) -> None:
+    x, w = np.ones((1, *(4,) * dims, 2)), np.ones((2, *(3,) * dims, 2))
+    conv = getattr(kernels, f"conv{dims}d")
+    for name in ("padding", "stride", "dilation", "groups"):
+        for huge in (2**31, 2**62, 2**63, 10**30):
+            with pytest.raises((ValueError, TypeError), match=rf"conv{dims}d: .*{name}"):
+                conv(x, w, **{name: huge})
+    far = 2**30
+    y = conv(x, w, padding=far, dilation=far - 3)  # between them the taps meet 4 pixels
+    assert y.shape == (1, *(10,) * dims, 2)
+    assert np.isfinite(y).all()
+    grads = getattr(kernels, f"conv{dims}d_backward")(y, x, w, padding=far, dilation=far - 3)
+    assert all(np.isfinite(g).all() for g in grads)
+    assert conv(x, w, stride=2**30).shape == (1, *(1,) * dims, 2)
+    dx = getattr(kernels, f"conv{dims}d_backward")(
+        np.ones((1, *(1,) * dims, 2)), x, w, stride=2**30, need=("x",)
+    )[0]
+    assert dx.sum() == w.sum()
+
+
 def test_the_receptive_field_is_what_a_pixel_depends_on() -> None:
     convs = nn.Conv2d(1, 1, 3), nn.Conv2d(1, 1, (3, 2), stride=2), nn.Conv2d(1, 1, 2, dilation=3)
     model = nn.Sequential(*convs)

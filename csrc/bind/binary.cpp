@@ -3,6 +3,7 @@
 #include <cstring>
 #include <iterator>
 
+#include "bind/axes.h"
 #include "bind/elementwise.h"
 #include "bind/invoke.h"
 #include "bind/register.h"
@@ -342,8 +343,11 @@ py::tuple where_backward(py::handle dy_in, py::handle mask_in, py::object a_shap
                                       " does not broadcast to dy " + shape_text(dy.shape, dy.ndim));
   }
   py::object da = py::none(), db = py::none();
-  if (!a_shape.is_none()) da = where_gradient(dy, mask, a_shape.cast<Dims>(), 0);
-  if (!b_shape.is_none()) db = where_gradient(dy, mask, b_shape.cast<Dims>(), 1);
+  const auto gradient = [&](const char* name, py::handle shape, int which) {
+    return where_gradient(dy, mask, shape_of("where_backward", name, shape), which);
+  };
+  if (!a_shape.is_none()) da = gradient("a_shape", a_shape, 0);
+  if (!b_shape.is_none()) db = gradient("b_shape", b_shape, 1);
   return py::make_tuple(da, db);
 }
 

@@ -21,6 +21,9 @@ const char* layout(int n) {
   return names[n];
 }
 
+constexpr int64_t kMost = int64_t(1) << 31;     // numbers of a window stay below
+constexpr int64_t kLongest = int64_t(1) << 40;  // and axes with their margins, so that sums fit
+
 // Everything about the shape but x's channels and the activation. `in` are the spatial sizes of the side
 // with C channels; out follows.
 ConvShape conv_shape(const char* op, int64_t N, const Ints& in, const Array& w, const Moves& m) {
@@ -28,8 +31,9 @@ ConvShape conv_shape(const char* op, int64_t N, const Ints& in, const Array& w, 
   w.require_ndim(n + 2, n == 1   ? "(out, kW, in/groups)"
                         : n == 2 ? "(out, kH, kW, in/groups)"
                                  : "(out, kD, kH, kW, in/groups)");
-  if (m.groups < 1) {
-    value_error(op, "groups is " + std::to_string(m.groups) + ", expected at least 1");
+  if (m.groups < 1 || m.groups >= kMost) {
+    value_error(op, "groups is " + std::to_string(m.groups) + ", expected at least 1" +
+                        (m.groups < 1 ? "" : " and below 2^31"));
   }
   ConvShape s = {};
   s.N = N, s.K = w.shape[0], s.groups = m.groups, s.C = w.shape[n + 1] * m.groups;
@@ -45,6 +49,15 @@ ConvShape conv_shape(const char* op, int64_t N, const Ints& in, const Array& w, 
     s.dilation[i] = a < 0 ? 1 : m.dilation[a];
     s.pad[i] = a < 0 ? 0 : m.before[a];
     const int64_t behind = a < 0 ? 0 : m.after[a];
+    for (int64_t n : {s.kernel[i], s.stride[i], s.dilation[i], s.pad[i], behind}) {
+      if (n >= kMost || n <= -kMost) {
+        value_error(op, "a kernel, stride, dilation or padding of " + std::to_string(n) +
+                            ", expected below 2^31");
+      }
+    }
+    if (s.in[i] >= kLongest) {
+      value_error(op, "an axis of " + std::to_string(s.in[i]) + ", expected below 2^40");
+    }
     const int64_t room = s.in[i] + s.pad[i] + behind - s.dilation[i] * (s.kernel[i] - 1) - 1;
     if (room < 0 || s.kernel[i] < 1) {
       value_error(op, "the kernel " + shape_text(w.shape + 1, n) +
@@ -180,9 +193,16 @@ py::tuple conv_backward_weight(const char* op, py::handle dy_in, py::handle x_in
 }  // namespace
 
 void register_conv(py::module_& m) {
-  m.def("conv_forward", &conv_forward);
-  m.def("conv_backward_data", &conv_backward_data);
-  m.def("conv_backward_weight", &conv_backward_weight);
+  m.def("conv_forward", &conv_forward, py::arg("op"), py::arg("x"), py::arg("w"), py::arg("b"),
+        py::arg("stride"), py::arg("before"), py::arg("after"), py::arg("dilation"),
+        py::arg("groups"), py::arg("act"), py::arg("need_z"), py::arg("p0"), py::arg("p1"));
+  m.def("conv_backward_data", &conv_backward_data, py::arg("op"), py::arg("name"), py::arg("dy"),
+        py::arg("w"), py::arg("b"), py::arg("size"), py::arg("stride"), py::arg("before"),
+        py::arg("after"), py::arg("dilation"), py::arg("groups"), py::arg("act"), py::arg("need_z"),
+        py::arg("p0"), py::arg("p1"));
+  m.def("conv_backward_weight", &conv_backward_weight, py::arg("op"), py::arg("dy"), py::arg("x"),
+        py::arg("w"), py::arg("stride"), py::arg("before"), py::arg("after"), py::arg("dilation"),
+        py::arg("groups"), py::arg("need_w"), py::arg("need_b"));
 }
 
 }  // namespace hl::bind

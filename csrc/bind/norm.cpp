@@ -364,6 +364,11 @@ py::object minibatch_std_backward(py::handle dy_in, py::handle x_in, int64_t gro
 }  // namespace
 
 void register_norm(py::module_& m) {
+  py::dict channels, rows;
+  for (int i = 0; i < 4; ++i) channels[names_of(i).forward] = i;
+  for (int i = 0; i < 3; ++i) rows[kRow[i][0]] = i;
+  m.attr("channel_norms") = channels;
+  m.attr("row_norms") = rows;
   m.def("channel_norm_forward", &channel_norm_forward, py::arg("kind"), py::arg("x"),
         py::arg("groups"), py::arg("weight"), py::arg("bias"), py::arg("running_mean"),
         py::arg("running_var"), py::arg("given"), py::arg("momentum"), py::arg("eps"),

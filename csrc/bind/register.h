@@ -18,6 +18,7 @@ void register_order(pybind11::module_& m);
 void register_pointwise_loss(pybind11::module_& m);
 void register_reduce(pybind11::module_& m);
 void register_layout(pybind11::module_& m);
+void register_mismatch(pybind11::module_& m);
 void register_multi(pybind11::module_& m);
 void register_norm(pybind11::module_& m);
 void register_optim(pybind11::module_& m);

@@ -40,12 +40,13 @@ CorrelateAxis backward_axis(const ConvShape& s, int i, int64_t phase) {
   return a;
 }
 
-int64_t extent(const CorrelateAxis& a, int64_t outputs) {
-  return (outputs - 1) * a.step + (a.taps - 1) * a.delta + 1;
+Stretches stretches(const CorrelateAxis& a, int64_t outputs) {
+  return stretches_of(outputs, a.step, a.delta, a.taps);
 }
 
 bool leaves_image(const CorrelateAxis& a) {
-  return a.taps > 0 && (a.first < 0 || a.first + extent(a, a.out) > a.from);
+  const int64_t extent = (a.out - 1) * a.step + (a.taps - 1) * a.delta + 1;
+  return a.taps > 0 && (a.first < 0 || a.first + extent > a.from);
 }
 
 int64_t taps_of(const Correlation& c) { return c.axis[0].taps * c.axis[1].taps * c.axis[2].taps; }
@@ -110,17 +111,25 @@ void fill_window(const Correlation& c, const CorrelateCut& k, const Block& b, co
                  T* window) {
   const CorrelateAxis* a = c.axis;
   const int64_t all = c.groups * c.channels;
-  const int64_t row0 = b.row * a[1].step + a[1].first, rows = extent(a[1], b.rows);
-  const int64_t x0 = b.pixel * a[2].step + a[2].first, width = extent(a[2], b.pixels);
+  const int64_t row0 = b.row * a[1].step + a[1].first, x0 = b.pixel * a[2].step + a[2].first;
+  const Stretches rows = stretches(a[1], k.rows), pixels = stretches(a[2], k.pixels);
+  // A last block is smaller than the others, whose places it keeps.
+  const int64_t height = rows.width - (k.rows - b.rows) * a[1].step;
+  const int64_t width = pixels.width - (k.pixels - b.pixels) * a[2].step;
   for (int64_t t = 0; t < a[0].taps; ++t) {
     const int64_t plane = b.plane * a[0].step + a[0].first + t * a[0].delta;
-    for (int64_t r = 0; r < rows; ++r) {
-      const int64_t row = row0 + r;
+    for (int64_t i = 0; i < rows.count * height; ++i) {
+      const int64_t stretch = i / height, r = i % height;
+      const int64_t row = row0 + stretch * a[1].delta + r;
       const bool inside = plane >= 0 && plane < a[0].from && row >= 0 && row < a[1].from;
       const T* line = from + ((b.image * a[0].from + plane) * a[1].from + row) * a[2].from * all +
                       b.group * c.channels;
-      copy_line(inside ? line : nullptr, a[2].from, all, x0, x0 + width, c.channels, c.channels,
-                window + t * k.pitch[0] + r * k.pitch[1]);
+      T* to = window + t * k.pitch[0] + (stretch * rows.width + r) * k.pitch[1];
+      for (int64_t j = 0; j < pixels.count; ++j) {
+        const int64_t x = x0 + j * a[2].delta;
+        copy_line(inside ? line : nullptr, a[2].from, all, x, x + width, c.channels, c.channels,
+                  to + j * pixels.width * k.pitch[2]);
+      }
     }
   }
 }
@@ -136,8 +145,8 @@ Correlation forward_correlation(const ConvShape& s) {
 Correlation backward_correlation(const ConvShape& s, int64_t phase) {
   Correlation c = {s.N, s.groups, s.K / s.groups, s.C / s.groups, true, {}};
   for (int i = 2; i >= 0; --i) {
-    c.axis[i] = backward_axis(s, i, phase % s.stride[i]);
-    phase /= s.stride[i];
+    c.axis[i] = backward_axis(s, i, phase % phases_along(s, i));
+    phase /= phases_along(s, i);
   }
   return c;
 }
@@ -160,7 +169,8 @@ CorrelateCut correlate_cut(const Correlation& c) {
   k.mr = k.pixels;
   k.rows = 1;
   auto bytes = [&](int64_t rows, int64_t pixels) {
-    return a[0].taps * extent(a[1], rows) * extent(a[2], pixels) * c.channels * size;
+    return a[0].taps * stretches(a[1], rows).size * stretches(a[2], pixels).size * c.channels *
+           size;
   };
   while (k.pixels < a[2].out && bytes(1, k.pixels + k.mr) <= kWindowBytes) k.pixels += k.mr;
   k.pixels = min64(k.pixels, a[2].out);
@@ -179,10 +189,12 @@ CorrelateCut correlate_cut(const Correlation& c) {
     k.pitch[2] = c.groups * c.channels;
     k.pitch[1] = a[2].from * k.pitch[2];
     k.pitch[0] = a[0].delta * a[1].from * k.pitch[1];
+    k.apart[1] = a[1].delta, k.apart[2] = a[2].delta;
   } else if (taps > 0) {
     k.pitch[2] = c.channels;
-    k.pitch[1] = extent(a[2], k.pixels) * k.pitch[2];
-    k.pitch[0] = extent(a[1], k.rows) * k.pitch[1];
+    k.pitch[1] = stretches(a[2], k.pixels).size * k.pitch[2];
+    k.pitch[0] = stretches(a[1], k.rows).size * k.pitch[1];
+    k.apart[1] = stretches(a[1], k.rows).apart, k.apart[2] = stretches(a[2], k.pixels).apart;
     k.window_bytes = round_up(a[0].taps * k.pitch[0] * size, 64);
   }
   const bool merged = a[2].taps == 1 || (a[2].delta == 1 && k.pitch[2] == c.channels);
@@ -210,7 +222,7 @@ void correlate(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* f
         const int64_t runs_x = merged ? 1 : a[2].taps;
         for (int64_t i = 0; i < k.runs; ++i) {
           const int64_t t2 = i % runs_x, t1 = i / runs_x % a[1].taps, t0 = i / runs_x / a[1].taps;
-          at[i] = t0 * k.pitch[0] + t1 * a[1].delta * k.pitch[1] + t2 * a[2].delta * k.pitch[2];
+          at[i] = t0 * k.pitch[0] + t1 * k.apart[1] * k.pitch[1] + t2 * k.apart[2] * k.pitch[2];
         }
         for (int64_t task = begin; task < end; ++task) {
           const Block b = block_of(c, k, task);

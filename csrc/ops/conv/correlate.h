@@ -30,8 +30,11 @@ struct Correlation {
 };
 
 Correlation forward_correlation(const ConvShape& s);
-// The phases of backward-data: one for every remainder.
-inline int64_t phases(const ConvShape& s) { return s.stride[0] * s.stride[1] * s.stride[2]; }
+// The phases of backward-data: one for every remainder that a pixel of dx has.
+inline int64_t phases_along(const ConvShape& s, int i) { return min64(s.stride[i], s.in[i]); }
+inline int64_t phases(const ConvShape& s) {
+  return phases_along(s, 0) * phases_along(s, 1) * phases_along(s, 2);
+}
 Correlation backward_correlation(const ConvShape& s, int64_t phase);
 
 // How a correlation is cut: a task is a block of output rows and columns of one image and group.
@@ -44,8 +47,24 @@ struct CorrelateCut {
   int64_t panels, depth;  // of W: panels of nr columns, numbers per column
   int64_t run, runs;      // the taps of one pixel as stretches of contiguous numbers
   int64_t pitch[3];       // of what the tile reads, in numbers: planes, rows, pixels
+  int64_t apart[3];       // rows and pixels from one tap to the next
   int64_t window_bytes, weight_bytes;
 };
+
+// What a window holds along one axis: all that the taps of some neighbouring outputs read, or, where the
+// taps lie farther apart than one of them reaches, a stretch for each and nothing in between.
+struct Stretches {
+  int64_t count;  // stretches
+  int64_t width;  // of each
+  int64_t apart;  // from one tap to the next in the window
+  int64_t size;   // in all
+};
+inline Stretches stretches_of(int64_t outputs, int64_t step, int64_t delta, int64_t taps) {
+  const int64_t reach = (outputs - 1) * step + 1;
+  if (taps > 1 && delta > reach) return {taps, reach, reach, taps * reach};
+  const int64_t all = (taps - 1) * delta + reach;
+  return {1, all, delta, all};
+}
 
 template <class T>
 CorrelateCut correlate_cut(const Correlation& c);

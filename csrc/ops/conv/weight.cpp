@@ -14,8 +14,8 @@ namespace {
 constexpr int64_t kWindowBytes = 256 << 10;
 constexpr int64_t kPartialBytes = 2 << 20;
 
-int64_t extent(const ConvShape& s, int i, int64_t outputs) {
-  return (outputs - 1) * s.stride[i] + (s.kernel[i] - 1) * s.dilation[i] + 1;
+Stretches stretches(const ConvShape& s, int i, int64_t outputs) {
+  return stretches_of(outputs, s.stride[i], s.dilation[i], s.kernel[i]);
 }
 
 // All taps of one kernel row are one matrix if the window holds nothing but their channels in between.
@@ -38,7 +38,8 @@ WeightCut weight_cut(const ConvShape& s) {
   k.channels = min64(C, k.nr);
   k.channel_blocks = ceil_div(C, max64(1, k.channels));
   auto bytes = [&](int64_t rows, int64_t pixels) {
-    return s.kernel[0] * extent(s, 1, rows) * extent(s, 2, pixels) * k.channels * item;
+    return s.kernel[0] * stretches(s, 1, rows).size * stretches(s, 2, pixels).size * k.channels *
+           item;
   };
   k.rows = 1, k.pixels = s.out[2];
   while (k.pixels > 64 && bytes(1, k.pixels) > kWindowBytes) k.pixels = ceil_div(k.pixels, 2);
@@ -77,8 +78,9 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
   }
   T* partial = k.splits > 1 ? reinterpret_cast<T*>(ctx.shared) : dw;
   const bool row_at_once = merged(s, k);
-  const int64_t pixel_pitch = k.channels, row_pitch = extent(s, 2, k.pixels) * pixel_pitch;
-  const int64_t plane_pitch = extent(s, 1, k.rows) * row_pitch;
+  const Stretches high = stretches(s, 1, k.rows), wide = stretches(s, 2, k.pixels);
+  const int64_t pixel_pitch = k.channels, row_pitch = wide.size * pixel_pitch;
+  const int64_t plane_pitch = high.size * row_pitch;
   const int64_t tasks = k.splits * s.groups * k.channel_blocks * k.output_blocks;
   parallel_for(ctx, tasks, 1, [&](int64_t begin, int64_t end, int worker) {
     T* window = worker_scratch<T>(ctx, worker);
@@ -99,17 +101,24 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
         const int64_t p0 = at % k.row_tasks * k.rows, rows = min64(k.rows, s.out[1] - p0);
         at /= k.row_tasks;
         const int64_t plane = at % s.out[0], image = at / s.out[0];
-        const int64_t x0 = q0 * s.stride[2] - s.pad[2], x1 = x0 + extent(s, 2, pixels);
+        // A last block is smaller than the others, whose places it keeps.
+        const int64_t height = high.width - (k.rows - rows) * s.stride[1];
+        const int64_t width = wide.width - (k.pixels - pixels) * s.stride[2];
         for (int64_t t = 0; t < s.kernel[0]; ++t) {
           const int64_t d = plane * s.stride[0] - s.pad[0] + t * s.dilation[0];
-          for (int64_t r = 0; r < extent(s, 1, rows); ++r) {
-            const int64_t h = p0 * s.stride[1] - s.pad[1] + r;
+          for (int64_t i = 0; i < high.count * height; ++i) {
+            const int64_t stretch = i / height, r = i % height;
+            const int64_t h = p0 * s.stride[1] - s.pad[1] + stretch * s.dilation[1] + r;
             const bool inside = d >= 0 && d < s.in[0] && h >= 0 && h < s.in[1];
             const T* line =
                 x + ((image * s.in[0] + d) * s.in[1] + h) * s.in[2] * s.C + group * C + c0;
             // A narrower last block keeps the pitch of the others.
-            T* to = window + t * plane_pitch + r * row_pitch;
-            copy_line(inside ? line : nullptr, s.in[2], s.C, x0, x1, channels, pixel_pitch, to);
+            T* to = window + t * plane_pitch + (stretch * high.width + r) * row_pitch;
+            for (int64_t j = 0; j < wide.count; ++j) {
+              const int64_t x0 = q0 * s.stride[2] - s.pad[2] + j * s.dilation[2];
+              copy_line(inside ? line : nullptr, s.in[2], s.C, x0, x0 + width, channels,
+                        pixel_pitch, to + j * wide.width * pixel_pitch);
+            }
           }
         }
         const T* left = dy + (((image * s.out[0] + plane) * s.out[1] + p0) * s.out[2] + q0) * s.K;
@@ -128,8 +137,8 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
         for (int64_t tap = 0; tap < taps; tap += tap_step) {
           const int64_t t2 = tap % s.kernel[2], t1 = tap / s.kernel[2] % s.kernel[1];
           const int64_t t0 = tap / s.kernel[2] / s.kernel[1];
-          const T* right = window + t0 * plane_pitch + t1 * s.dilation[1] * row_pitch +
-                           t2 * s.dilation[2] * pixel_pitch;
+          const T* right = window + t0 * plane_pitch + t1 * high.apart * row_pitch +
+                           t2 * wide.apart * pixel_pitch;
           for (int64_t o = o0; o < o1; o += k.turned ? k.nr : k.mr) {
             const T* side = left + group * K + o;
             T* to = into + ((group * K + o) * taps + tap) * C + c0;

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import isfinite
+from math import isfinite, nan
 from operator import index
 from typing import Any, Union
 
 import numpy.typing as npt
 
 from .. import _C
-from .window import AXES, Padding, Sizes, Window, per_axis, window
+from .window import AXES, MOST, Padding, Sizes, Window, per_axis, window
 
 Array = npt.NDArray[Any]
 OutputSize = Union[int, Sequence[Union[int, None]], None]  # noqa: UP007  evaluated on Python 3.10
@@ -71,18 +71,27 @@ def divisor_of(op: str, divisor_override: int | None) -> float:
     """The divisor as the binding takes it, 0 for the number of elements."""
     if divisor_override is None:
         return 0.0
-    if isinstance(divisor_override, float):
-        raise TypeError(f"{op}: divisor_override is {divisor_override}, expected an int or None")
-    if divisor_override == 0:
-        raise ValueError(f"{op}: divisor_override is 0, expected another number or None")
-    return float(divisor_override)
+    try:
+        divisor = index(divisor_override)
+    except TypeError:
+        raise TypeError(
+            f"{op}: divisor_override is {divisor_override!r}, expected an int or None"
+        ) from None
+    if divisor == 0 or abs(divisor) >= MOST:
+        raise ValueError(
+            f"{op}: divisor_override is {divisor}, expected another number below 2**31, or None"
+        )
+    return float(divisor)
 
 
 def power_of(op: str, norm_type: float) -> float:
     """p as a float, if it is one that has a root."""
-    p = float(norm_type)
+    try:
+        p = float(norm_type)
+    except (TypeError, ValueError):
+        p = nan
     if not (isfinite(p) and p > 0):
-        raise ValueError(f"{op}: norm_type is {norm_type}, expected a finite number above 0")
+        raise ValueError(f"{op}: norm_type is {norm_type!r}, expected a finite number above 0")
     return p
 
 

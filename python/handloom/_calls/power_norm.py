@@ -38,6 +38,10 @@ def norm_backward(dy: Array, x: Array, y: Array, axes: Axes, p: float) -> Array:
     if p in OWN:
         return _C.reduce_backward(_NORM, dy, x, y, axes, p)
     kept = _with_ones(x.shape, axes)
+    for name, array in (("dy", dy), ("x", x), ("y", y)):
+        if not isinstance(array, np.ndarray):
+            came = type(array).__name__
+            raise TypeError(f"norm_backward: {name} is a {came}, expected a numpy.ndarray")
     ratio = _C.unary_forward(_ABS, x, 0.0, 0.0, None)
     _C.binary_forward(_DIV, ratio, y.reshape(kept), ratio)
     _C.unary_forward(_POW, ratio, p - 1, 0.0, ratio)

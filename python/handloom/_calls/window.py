@@ -14,6 +14,7 @@ from typing import NamedTuple, Union
 Sizes = Union[int, Sequence[int]]  # noqa: UP007  evaluated at run time on Python 3.10
 Padding = Union[int, Sequence[int], Sequence[tuple[int, int]], str]  # noqa: UP007
 
+MOST = 2**31  # sizes and steps of a window stay below, so that no sum of them overflows
 NAMES = ("valid", "same", "full", "causal")
 AXES = ("", "W", "HW", "DHW")  # names of the spatial axes, by their number
 
@@ -97,6 +98,8 @@ def per_axis(op: str, name: str, value: Sizes, n: int, least: int = 1) -> tuple[
             raise ValueError(f"{op}: {name} is {value!r}, expected {_numbers(n)}") from None
     if min(sizes) < least:
         raise ValueError(f"{op}: {name} is {value!r}, expected at least {least}")
+    if max(sizes) >= MOST:
+        raise ValueError(f"{op}: {name} is {value!r}, expected below 2**31")
     return sizes
 
 
@@ -124,6 +127,8 @@ def pad_pairs(
             raise ValueError(f"{op}: padding is {padding!r}, expected {_pairs(n)}")
         if min(min(pair) for pair in pairs) < 0:
             raise ValueError(f"{op}: padding is {padding!r}, expected at least 0")
+        if max(max(pair) for pair in pairs) >= MOST:
+            raise ValueError(f"{op}: padding is {padding!r}, expected below 2**31")
         return tuple((pair[0], pair[1]) for pair in pairs)
     if n == 1 and isinstance(padding, Sequence) and len(padding) == 2:
         raise ValueError(

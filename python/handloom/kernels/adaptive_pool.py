@@ -20,6 +20,7 @@ from .._calls.pooling import (
     pool_extreme_backward,
     sizes_on,
 )
+from ._options import require_arrays
 
 Array = npt.NDArray[Any]
 
@@ -44,6 +45,7 @@ def adaptive_avg_pool2d(x: Array, output_size: OutputSize) -> Array:
 
 def adaptive_avg_pool2d_backward(dy: Array, x: Array, output_size: OutputSize) -> Array:
     """Gradient of :func:`adaptive_avg_pool2d`; of ``x`` only the shape is looked at."""
+    require_arrays("adaptive_avg_pool2d_backward", x=x)
     w = sizes_on("adaptive_avg_pool2d_backward", x, 2, output_size)
     return _C.pool_backward(AVG, dy, x.shape, w, False, False, 0.0, None)
 
@@ -56,6 +58,7 @@ def adaptive_avg_pool1d(x: Array, output_size: OutputSize) -> Array:
 
 def adaptive_avg_pool1d_backward(dy: Array, x: Array, output_size: OutputSize) -> Array:
     """Gradient of :func:`adaptive_avg_pool1d`; of ``x`` only the shape is looked at."""
+    require_arrays("adaptive_avg_pool1d_backward", x=x)
     w = sizes_on("adaptive_avg_pool1d_backward", x, 1, output_size)
     return _C.pool_backward(AVG, dy, x.shape, w, False, False, 0.0, None)
 
@@ -68,6 +71,7 @@ def adaptive_avg_pool3d(x: Array, output_size: OutputSize) -> Array:
 
 def adaptive_avg_pool3d_backward(dy: Array, x: Array, output_size: OutputSize) -> Array:
     """Gradient of :func:`adaptive_avg_pool3d`; of ``x`` only the shape is looked at."""
+    require_arrays("adaptive_avg_pool3d_backward", x=x)
     w = sizes_on("adaptive_avg_pool3d_backward", x, 3, output_size)
     return _C.pool_backward(AVG, dy, x.shape, w, False, False, 0.0, None)
 

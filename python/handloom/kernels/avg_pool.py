@@ -12,6 +12,7 @@ import numpy.typing as npt
 from .. import _C
 from .._calls.pooling import AVG, LP, divisor_of, power_of, window_on
 from .._calls.window import Padding, Sizes
+from ._options import require_arrays
 
 Array = npt.NDArray[Any]
 
@@ -77,6 +78,7 @@ def avg_pool2d_backward(
     Returns:
         dx, of the shape of ``x``.
     """
+    require_arrays("avg_pool2d_backward", x=x)
     w = window_on("avg_pool2d_backward", x, 2, kernel_size, stride, padding, dilation)
     divisor = divisor_of("avg_pool2d_backward", divisor_override)
     return _C.pool_backward(AVG, dy, x.shape, w, ceil_mode, count_include_pad, divisor, None)
@@ -112,6 +114,7 @@ def avg_pool1d_backward(
     divisor_override: int | None = None,
 ) -> Array:
     """Gradient of :func:`avg_pool1d`; see :func:`avg_pool2d_backward`."""
+    require_arrays("avg_pool1d_backward", x=x)
     w = window_on("avg_pool1d_backward", x, 1, kernel_size, stride, padding, dilation)
     divisor = divisor_of("avg_pool1d_backward", divisor_override)
     return _C.pool_backward(AVG, dy, x.shape, w, ceil_mode, count_include_pad, divisor, None)
@@ -147,6 +150,7 @@ def avg_pool3d_backward(
     divisor_override: int | None = None,
 ) -> Array:
     """Gradient of :func:`avg_pool3d`; see :func:`avg_pool2d_backward`."""
+    require_arrays("avg_pool3d_backward", x=x)
     w = window_on("avg_pool3d_backward", x, 3, kernel_size, stride, padding, dilation)
     divisor = divisor_of("avg_pool3d_backward", divisor_override)
     return _C.pool_backward(AVG, dy, x.shape, w, ceil_mode, count_include_pad, divisor, None)
@@ -212,6 +216,7 @@ def lp_pool2d_backward(
     Returns:
         dx, of the shape of ``x``.
     """
+    require_arrays("lp_pool2d_backward", x=x)
     w = window_on("lp_pool2d_backward", x, 2, kernel_size, stride, padding, dilation)
     p = power_of("lp_pool2d_backward", norm_type)
     if y is None:
@@ -247,6 +252,7 @@ def lp_pool1d_backward(
     y: Array | None = None,
 ) -> Array:
     """Gradient of :func:`lp_pool1d`; see :func:`lp_pool2d_backward`."""
+    require_arrays("lp_pool1d_backward", x=x)
     w = window_on("lp_pool1d_backward", x, 1, kernel_size, stride, padding, dilation)
     p = power_of("lp_pool1d_backward", norm_type)
     if y is None:
@@ -282,6 +288,7 @@ def lp_pool3d_backward(
     y: Array | None = None,
 ) -> Array:
     """Gradient of :func:`lp_pool3d`; see :func:`lp_pool2d_backward`."""
+    require_arrays("lp_pool3d_backward", x=x)
     w = window_on("lp_pool3d_backward", x, 3, kernel_size, stride, padding, dilation)
     p = power_of("lp_pool3d_backward", norm_type)
     if y is None:

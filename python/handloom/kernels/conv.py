@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from .. import _C
 from .._calls.convolve import Array, Convolution, convolution, transposed
 from .._calls.window import Padding, Sizes
-from ._options import need_mask
+from ._options import need_mask, require_arrays
 from .dense import activation_of
 
 Gradients = tuple[Array | None, Array | None, Array | None]
@@ -61,6 +61,7 @@ def _transposed_backward(
     c: Convolution, dy: Array, x: Array, w: Array, need: Sequence[str]
 ) -> Gradients:
     bits = need_mask(c.op, need, _NAMES)
+    require_arrays(c.op, dy=dy)
     dx = c.forward(dy, w, None, (-1, False, 0.0, 0.0)) if bits & 1 else None
     dw = c.backward_weight(x, dy, w, True, False)[0] if bits & 2 else None
     return dx, dw, _C.sum_to(dy, (dy.shape[-1],)) if bits & 4 else None

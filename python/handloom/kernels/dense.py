@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy.typing as npt
 
 from .. import _C
+from ._options import need_mask
 
 Array = npt.NDArray[Any]
 
@@ -79,12 +80,11 @@ _ACTIVATIONS: dict[str | None, Activation] = {
     for name in _FUSABLE
 }
 _ACTIVATIONS[None] = _NONE
-_NEED = {"x": 1, "w": 2, "b": 4}
 
 
 def activation_of(op: str, name: str | None) -> Activation:
     """How the kernels know an activation by name; ValueError for an unknown one."""
-    found = _ACTIVATIONS.get(name)
+    found = _ACTIVATIONS.get(name) if name is None or isinstance(name, str) else None
     if found is None:
         names = ", ".join(_FUSABLE)
         raise ValueError(f"{op}: unknown activation {name!r}; choose from None, {names}")
@@ -155,11 +155,7 @@ def linear_backward(
         ``(dx, dw, db)``, None for those not in ``need``.
     """
     act = activation_of("linear_backward", activation)
-    bits = 0
-    for name in need:
-        if name not in _NEED:
-            raise ValueError(f"linear_backward: need has {name!r}, expected 'x', 'w' or 'b'")
-        bits |= _NEED[name]
+    bits = need_mask("linear_backward", need, ("x", "w", "b"))
     if saved is None:
         if act.needs_z and y is not None:
             raise ValueError(

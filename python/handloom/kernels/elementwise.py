@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _C
-from ._options import need_mask
+from ._options import need_mask, number
 
 Array = npt.NDArray[Any]
 Operand = Array | float
@@ -360,8 +360,8 @@ def clip_backward(
 
 
 def _limits(op: str, low: float | None, high: float | None) -> tuple[float, float]:
-    low = -np.inf if low is None else low
-    high = np.inf if high is None else high
+    low = number(op, "min", -np.inf if low is None else low)
+    high = number(op, "max", np.inf if high is None else high)
     if not low <= high:
         raise ValueError(f"{op}: min = {low} is not at most max = {high}")
     return low, high

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ._options import choice
 from .pointwise_loss import (
     binary_cross_entropy_with_logits,
     binary_cross_entropy_with_logits_backward,
@@ -105,11 +106,7 @@ _GAMES = {
 
 
 def _game(op: str, kind: str) -> _Game:
-    try:
-        return _GAMES[kind]
-    except KeyError:
-        names = ", ".join(_GAMES)
-        raise ValueError(f"{op}: kind {kind!r} is unknown, expected one of {names}") from None
+    return choice(op, "kind", kind, _GAMES)
 
 
 def gan_discriminator_loss(real: Array, fake: Array, *, kind: str = "non_saturating") -> Array:

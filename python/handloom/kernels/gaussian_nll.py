@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _C
-from .loss import need_mask, reduction_code
+from ._options import need_mask, require_arrays
+from .loss import reduction_code
 
 Array = npt.NDArray[Any]
 
@@ -18,7 +19,8 @@ _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 def _variances(op: str, var: Array, x: Array) -> Array:
     """``var`` with the axes of ``x``, not yet repeated."""
-    if not isinstance(var, np.ndarray) or not isinstance(x, np.ndarray) or var.shape == x.shape:
+    require_arrays(op, x=x, var=var)
+    if var.shape == x.shape:
         return var
     if x.ndim and var.shape == x.shape[:-1]:
         return var[..., None]
@@ -31,7 +33,7 @@ def _variances(op: str, var: Array, x: Array) -> Array:
 
 
 def _repeated(var: Array, x: Array) -> Array:
-    if not isinstance(var, np.ndarray) or var.shape == x.shape:
+    if var.shape == x.shape:
         return var
     return _C.copy(np.broadcast_to(var, x.shape), None)
 

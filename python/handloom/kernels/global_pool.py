@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from .. import _C
 from .._calls.pooling import AVG, MAX, MIN, pool_extreme_backward
+from ._options import require_arrays
 
 Array = npt.NDArray[Any]
 
@@ -20,8 +21,9 @@ def _global(kind: int, x: Array, keepdims: bool) -> Array:
     return y if keepdims else y.reshape(y.shape[0], y.shape[-1])
 
 
-def _kept(dy: Array, x: Array) -> Array:
+def _kept(op: str, dy: Array, x: Array) -> Array:
     """``dy`` with its axes of size 1, if it is (N, C)."""
+    require_arrays(op, dy=dy, x=x)
     if dy.ndim != 2 or x.ndim < 2:
         return dy
     return dy.reshape((dy.shape[0], *(1,) * (x.ndim - 2), dy.shape[1]))
@@ -53,7 +55,9 @@ def global_avg_pool_backward(dy: Array, x: Array) -> Array:
         dy: (N, C), or with spatial axes of size 1.
         x: Only its shape is looked at.
     """
-    return _C.pool_backward(AVG, _kept(dy, x), x.shape, None, False, False, 0.0, None)
+    return _C.pool_backward(
+        AVG, _kept("global_avg_pool_backward", dy, x), x.shape, None, False, False, 0.0, None
+    )
 
 
 def global_max_pool(x: Array, *, keepdims: bool = False) -> Array:
@@ -66,7 +70,9 @@ def global_max_pool(x: Array, *, keepdims: bool = False) -> Array:
 
 def global_max_pool_backward(dy: Array, x: Array) -> Array:
     """Gradient of :func:`global_max_pool`: ``dy`` goes to the first of the largest elements."""
-    return pool_extreme_backward(MAX, _kept(dy, x), x, None, False, None)
+    return pool_extreme_backward(
+        MAX, _kept("global_max_pool_backward", dy, x), x, None, False, None
+    )
 
 
 def global_min_pool(x: Array, *, keepdims: bool = False) -> Array:
@@ -76,4 +82,6 @@ def global_min_pool(x: Array, *, keepdims: bool = False) -> Array:
 
 def global_min_pool_backward(dy: Array, x: Array) -> Array:
     """Gradient of :func:`global_min_pool`: ``dy`` goes to the first of the smallest elements."""
-    return pool_extreme_backward(MIN, _kept(dy, x), x, None, False, None)
+    return pool_extreme_backward(
+        MIN, _kept("global_min_pool_backward", dy, x), x, None, False, None
+    )

@@ -13,15 +13,9 @@ from typing import Any
 import numpy.typing as npt
 
 from .. import _C
+from ._options import choice, need_mask, require_arrays
 
 Array = npt.NDArray[Any]
-
-
-def _number(op: str, name: str, value: str, known: dict[str, int]) -> int:
-    try:
-        return known[value]
-    except KeyError:
-        raise ValueError(f"{op}: {name} is {value!r}, expected one of {', '.join(known)}") from None
 
 
 def affine_grid(theta: Array, size: Sequence[int], *, align_corners: bool = False) -> Array:
@@ -75,8 +69,8 @@ def grid_sample(
     return _C.grid_sample_forward(
         x,
         grid,
-        _number(op, "mode", mode, _C.sample_modes),
-        _number(op, "padding_mode", padding_mode, _C.outside_modes),
+        choice(op, "mode", mode, _C.sample_modes),
+        choice(op, "padding_mode", padding_mode, _C.outside_modes),
         align_corners,
     )
 
@@ -101,10 +95,10 @@ def grid_sample_backward(
         dy,
         x,
         grid,
-        _number(op, "mode", mode, _C.sample_modes),
-        _number(op, "padding_mode", padding_mode, _C.outside_modes),
+        choice(op, "mode", mode, _C.sample_modes),
+        choice(op, "padding_mode", padding_mode, _C.outside_modes),
         align_corners,
-        ("x" in need) + 2 * ("grid" in need),
+        need_mask("grid_sample_backward", need, ("x", "grid")),
     )
 
 
@@ -135,12 +129,13 @@ def warp_affine(
     Returns:
         ``(N, *size, C)``.
     """
+    require_arrays("warp_affine", x=x)
     op = "warp_affine"
     return _C.warp_affine(
         x,
         matrix,
         x.shape[1:-1] if size is None else tuple(size),
-        _number(op, "mode", mode, _C.sample_modes),
-        _number(op, "padding_mode", padding_mode, _C.outside_modes),
+        choice(op, "mode", mode, _C.sample_modes),
+        choice(op, "padding_mode", padding_mode, _C.outside_modes),
         fill,
     )

@@ -13,17 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _C
+from ._options import choice, require_arrays
 
 Array = npt.NDArray[Any]
 Pairs = int | Sequence[tuple[int, int]]
-
-
-def _mode(op: str, mode: str) -> int:
-    try:
-        return _C.pad_modes[mode]
-    except KeyError:
-        names = ", ".join(_C.pad_modes)
-        raise ValueError(f"{op}: mode is {mode!r}, expected one of {names}") from None
 
 
 def _pairs(pairs: Pairs, ndim: int) -> Sequence[tuple[int, int]]:
@@ -76,6 +69,7 @@ def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
 
 def flip(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
     """Reverse the order along some axes (default: all)."""
+    require_arrays("flip", x=x)
     return _C.copy(np.flip(x, axis) if x.ndim or axis else x)
 
 
@@ -97,7 +91,8 @@ def pad(x: Array, pairs: Pairs, *, mode: str = "constant", value: complex = 0.0)
         ValueError: Negative padding, not one pair for each axis, an unknown mode, an ``x`` that is
             not contiguous, or nothing to repeat along an empty axis.
     """
-    return _C.pad(x, _pairs(pairs, x.ndim), _mode("pad", mode), value)
+    require_arrays("pad", x=x)
+    return _C.pad(x, _pairs(pairs, x.ndim), choice("pad", "mode", mode, _C.pad_modes), value)
 
 
 def pad_backward(dy: Array, pairs: Pairs, *, mode: str = "constant") -> Array:
@@ -108,7 +103,10 @@ def pad_backward(dy: Array, pairs: Pairs, *, mode: str = "constant") -> Array:
         pairs: As given to :func:`pad`.
         mode: As given to :func:`pad`.
     """
-    return _C.pad_backward(dy, _pairs(pairs, dy.ndim), _mode("pad_backward", mode))
+    require_arrays("pad_backward", dy=dy)
+    return _C.pad_backward(
+        dy, _pairs(pairs, dy.ndim), choice("pad_backward", "mode", mode, _C.pad_modes)
+    )
 
 
 def take(x: Array, indices: Array, *, axis: int = 0) -> Array:
@@ -126,6 +124,7 @@ def take(x: Array, indices: Array, *, axis: int = 0) -> Array:
         TypeError: Indices that are not integers.
         ValueError: An index outside ``[0, x.shape[axis])``, named with its place.
     """
+    require_arrays("take", x=x, indices=indices)
     if axis == 0:
         return _C.take_rows(x, indices)
     if not -x.ndim <= axis < x.ndim:

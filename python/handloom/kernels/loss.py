@@ -16,6 +16,7 @@ from typing import Any, Literal, overload
 import numpy.typing as npt
 
 from .. import _C
+from ._options import choice, need_mask
 
 Array = npt.NDArray[Any]
 Grads = tuple[Array | None, Array | None]
@@ -24,22 +25,8 @@ _REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 
 
 def reduction_code(op: str, reduction: str) -> int:
-    """The number of a reduction; ValueError for an unknown one."""
-    code = _REDUCTIONS.get(reduction)
-    if code is None:
-        names = ", ".join(map(repr, _REDUCTIONS))
-        raise ValueError(f"{op}: reduction is {reduction!r}, expected one of {names}")
-    return code
-
-
-def need_mask(op: str, need: tuple[str, ...], names: tuple[str, ...]) -> int:
-    """Bits of the wanted gradients: 1 for the first name, 2 for the second, and so on."""
-    mask = 0
-    for name in need:
-        if name not in names:
-            raise ValueError(f"{op}: need names {name!r}, expected some of {names}")
-        mask |= 1 << names.index(name)
-    return mask
+    """The number of a reduction."""
+    return choice(op, "reduction", reduction, _REDUCTIONS)
 
 
 # ---- classes ------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ pass; their backward then takes ``bias`` as well.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ import numpy.typing as npt
 
 from .. import _C
 from .._calls.norms import ADAIN, BATCH, GROUP, INSTANCE, LAYER, PIXEL, RMS
-from ._options import need_mask
+from ._options import need_mask, require_arrays
 from .dense import activation_of
 
 Array = npt.NDArray[Any]
@@ -29,6 +30,12 @@ Saved = tuple[Array, Array]
 Gradients = tuple[Array | None, Array | None, Array | None]
 
 _AFFINE = ("x", "weight", "bias")
+
+
+def _statistics(op: str, saved: Saved) -> Saved:
+    if isinstance(saved, (tuple, list)) and len(saved) == 2:
+        return saved[0], saved[1]
+    raise TypeError(f"{op}: saved is a {type(saved).__name__}, expected the pair (mean, rstd)")
 
 
 def batch_norm(
@@ -150,6 +157,7 @@ def instance_norm_backward(
 ) -> Gradients:
     """Gradients of :func:`instance_norm`: ``(dx, dweight, dbias)``, None where not in ``need``."""
     act = activation_of("instance_norm_backward", activation)
+    saved = _statistics("instance_norm_backward", saved)
     return _C.channel_norm_backward(
         INSTANCE, dy, x, 0, weight, bias, *saved, False, act.code, act.p0, act.p1,
         need_mask("instance_norm_backward", need, _AFFINE),
@@ -202,6 +210,7 @@ def group_norm_backward(
 ) -> Gradients:
     """Gradients of :func:`group_norm`: ``(dx, dweight, dbias)``, None where not in ``need``."""
     act = activation_of("group_norm_backward", activation)
+    saved = _statistics("group_norm_backward", saved)
     return _C.channel_norm_backward(
         GROUP, dy, x, num_groups, weight, bias, *saved, False, act.code, act.p0, act.p1,
         need_mask("group_norm_backward", need, _AFFINE),
@@ -250,6 +259,7 @@ def adain_backward(
 ) -> Gradients:
     """Gradients of :func:`adain`: ``(dx, dscale, dshift)``, None where not in ``need``."""
     act = activation_of("adain_backward", activation)
+    saved = _statistics("adain_backward", saved)
     return _C.channel_norm_backward(
         ADAIN, dy, x, 0, scale, shift, *saved, False, act.code, act.p0, act.p1,
         need_mask("adain_backward", need, ("x", "scale", "shift")),
@@ -264,10 +274,14 @@ def _axes(op: str, x: Array, weight: Array | None, normalized_shape: Any) -> int
     """How many of the last axes make a row."""
     if normalized_shape is None:
         return 1 if weight is None else max(np.ndim(weight), 1)
-    if isinstance(normalized_shape, Sequence):
-        shape = tuple(normalized_shape)
-    else:
-        shape = (int(normalized_shape),)
+    require_arrays(op, x=x)
+    try:
+        several = isinstance(normalized_shape, Sequence)
+        shape = tuple(map(index, normalized_shape if several else (normalized_shape,)))
+    except TypeError:
+        raise TypeError(
+            f"{op}: normalized_shape is {normalized_shape!r}, expected an int or several"
+        ) from None
     axes = len(shape)
     if not 0 < axes <= x.ndim or x.shape[x.ndim - axes :] != shape:
         raise ValueError(
@@ -311,7 +325,8 @@ def layer_norm_backward(
     need: Iterable[str] = _AFFINE,
 ) -> Gradients:
     """Gradients of :func:`layer_norm`: ``(dx, dweight, dbias)``, None where not in ``need``."""
-    mean, rstd = saved
+    mean, rstd = _statistics("layer_norm_backward", saved)
+    require_arrays("layer_norm_backward", x=x, rstd=rstd)
     mask = need_mask("layer_norm_backward", need, _AFFINE)
     axes = x.ndim - rstd.ndim
     return _C.row_norm_backward(LAYER, dy, x, axes, weight, mean, rstd, mask)
@@ -341,6 +356,7 @@ def rms_norm(
 
 
 def _epsilon(x: Array) -> float:
+    require_arrays("rms_norm", x=x)
     return float(np.finfo(x.dtype).eps) if x.dtype.kind == "f" else 0.0
 
 
@@ -353,6 +369,7 @@ def rms_norm_backward(
     need: Iterable[str] = ("x", "weight"),
 ) -> tuple[Array | None, Array | None]:
     """Gradients of :func:`rms_norm`: ``(dx, dweight)``, None where not in ``need``."""
+    require_arrays("rms_norm_backward", x=x, saved=saved)
     mask = need_mask("rms_norm_backward", need, ("x", "weight"))
     axes = x.ndim - saved.ndim
     return _C.row_norm_backward(RMS, dy, x, axes, weight, None, saved, mask)[:2]
@@ -372,6 +389,7 @@ def pixel_norm(x: Array, *, eps: float = 1e-8, return_saved: bool = False) -> An
 
 def pixel_norm_backward(dy: Array, x: Array, *, saved: Array) -> Array:
     """Gradient of :func:`pixel_norm`, of the shape of ``x``."""
+    require_arrays("pixel_norm_backward", x=x, saved=saved)
     dx: Any = _C.row_norm_backward(PIXEL, dy, x, 1, None, None, saved, 1)[0]
     return dx  # type: ignore[no-any-return]
 

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _C
-from .loss import need_mask, reduction_code
+from ._options import need_mask, require_arrays
+from .loss import reduction_code
 
 Array = npt.NDArray[Any]
 Grads = tuple[Array | None, Array | None]
@@ -258,6 +259,7 @@ def kl_div(
     With ``log_target`` the target is a logarithm too. ``reduction="batchmean"`` divides the sum by
     the first axis, which is the divergence proper.
     """
+    require_arrays("kl_div", x=x)
     if reduction == "batchmean":
         total = kl_div(x, target, log_target=log_target, reduction="sum")
         return np.asarray(total / total.dtype.type(x.shape[0]))
@@ -274,6 +276,7 @@ def kl_div_backward(
     need: tuple[str, ...] = ("x",),
 ) -> Grads:
     """``(dx, dtarget)`` of :func:`kl_div`, ``None`` where not in ``need``."""
+    require_arrays("kl_div_backward", dy=dy, x=x)
     if reduction == "batchmean":
         reduction, dy = "sum", np.asarray(dy / dy.dtype.type(x.shape[0]))
     return _backward(

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _C
+from ._options import choice
 
 Array = npt.NDArray[Any]
 
@@ -38,14 +39,6 @@ def _seed(seed: int | None) -> int:
 def _name(dtype: npt.DTypeLike) -> str:
     # Looking a dtype up costs more than drawing a few numbers.
     return dtype if isinstance(dtype, str) else np.dtype(dtype).name
-
-
-def _kind(op: str, kind: str) -> int:
-    try:
-        return _DROPOUT_KINDS[kind]
-    except KeyError:
-        names = ", ".join(_DROPOUT_KINDS)
-        raise ValueError(f"{op}: kind is {kind!r}, expected one of {names}") from None
 
 
 def uniform(
@@ -216,11 +209,15 @@ def dropout(
         ValueError: ``p`` outside ``[0, 1]``, an unknown kind, an ``x`` that is not contiguous or,
             for the feature kinds, has fewer than two axes.
     """
-    return _C.dropout_forward(x, p, _seed(seed), call, _kind("dropout", kind))
+    return _C.dropout_forward(
+        x, p, _seed(seed), call, choice("dropout", "kind", kind, _DROPOUT_KINDS)
+    )
 
 
 def dropout_backward(
     dy: Array, p: float = 0.5, *, seed: int, call: int = 0, kind: str = "element"
 ) -> Array:
     """Gradient of :func:`dropout`: ``dy`` times the same factor where ``x`` was kept, else zero."""
-    return _C.dropout_backward(dy, p, seed, call, _kind("dropout_backward", kind))
+    return _C.dropout_backward(
+        dy, p, seed, call, choice("dropout_backward", "kind", kind, _DROPOUT_KINDS)
+    )

@@ -26,6 +26,7 @@ from .._calls.resample import (
     taps_of,
     upsample_padding,
 )
+from ._options import require_arrays
 
 Array = npt.NDArray[Any]
 
@@ -58,6 +59,7 @@ def interpolate(
         ValueError: Both or neither of ``size`` and ``scale_factor``, a mode that does not fit the
             rank, a size below 1, ``align_corners`` where it has no meaning.
     """
+    require_arrays("interpolate", x=x)
     axes = x.ndim - 2
     name = mode_of("interpolate", mode, axes, align_corners)
     made, scales = sizes_of(
@@ -82,6 +84,7 @@ def interpolate_backward(
         mode: As given.
         align_corners: As given.
     """
+    require_arrays("interpolate_backward", dy=dy)
     op, axes = "interpolate_backward", dy.ndim - 2
     name = mode_of(op, mode, axes, align_corners)
     scales = None if scale_factor is None else factors_of(op, scale_factor, axes)
@@ -112,6 +115,7 @@ def upfirdn(
     Returns:
         Along each axis ``(n * up + before + after - len(kernel)) // down + 1`` elements.
     """
+    require_arrays("upfirdn", x=x)
     axes = x.ndim - 2
     before, after = padding
     return _C.upfirdn_forward(
@@ -129,6 +133,7 @@ def upfirdn_backward(
     padding: tuple[int, int] = (0, 0),
 ) -> Array:
     """Gradient of :func:`upfirdn` with respect to ``x``, whose spatial sizes are ``input_size``."""
+    require_arrays("upfirdn_backward", dy=dy)
     axes = dy.ndim - 2
     before, after = padding
     return _C.upfirdn_backward(
@@ -153,6 +158,7 @@ def blur(x: Array, kernel: Sequence[float] = BLUR) -> Array:
 
 def blur_backward(dy: Array, kernel: Sequence[float] = BLUR) -> Array:
     """Gradient of :func:`blur`."""
+    require_arrays("blur_backward", dy=dy)
     taps = taps_of("blur_backward", kernel)
     return upfirdn_backward(dy, dy.shape[1:-1], taps, padding=blur_padding(len(taps)))
 
@@ -170,6 +176,7 @@ def blur_upsample(x: Array, kernel: Sequence[float] = BLUR, factor: int = 2) -> 
 
 def blur_upsample_backward(dy: Array, kernel: Sequence[float] = BLUR, factor: int = 2) -> Array:
     """Gradient of :func:`blur_upsample`."""
+    require_arrays("blur_upsample_backward", dy=dy)
     op = "blur_upsample_backward"
     taps = taps_of(op, kernel, factor)
     size = tuple(n // factor for n in dy.shape[1:-1])
@@ -192,6 +199,7 @@ def blur_downsample_backward(
     dy: Array, input_size: Sequence[int], kernel: Sequence[float] = BLUR, factor: int = 2
 ) -> Array:
     """Gradient of :func:`blur_downsample`; ``input_size`` are the spatial sizes of ``x``."""
+    require_arrays("blur_downsample_backward", dy=dy)
     op = "blur_downsample_backward"
     taps = taps_of(op, kernel)
     padding = downsample_padding(op, len(taps), factor)
@@ -208,6 +216,7 @@ def pixel_shuffle(x: Array, upscale_factor: int) -> Array:
     Raises:
         ValueError: Features that are no multiple of ``upscale_factor²``, or fewer than 3 axes.
     """
+    require_arrays("pixel_shuffle", x=x)
     r = upscale_factor
     if x.ndim < 3 or r < 1 or x.shape[-1] % (r * r):
         raise ValueError(
@@ -227,6 +236,7 @@ def pixel_unshuffle(x: Array, downscale_factor: int) -> Array:
     Raises:
         ValueError: Sizes that are no multiple of ``downscale_factor``, or fewer than 3 axes.
     """
+    require_arrays("pixel_unshuffle", x=x)
     r = downscale_factor
     if x.ndim < 3 or r < 1 or x.shape[-3] % r or x.shape[-2] % r:
         raise ValueError(

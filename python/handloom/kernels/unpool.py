@@ -10,6 +10,7 @@ import numpy.typing as npt
 from .. import _C
 from .._calls.pooling import unpooled_size
 from .._calls.window import Sizes
+from ._options import require_arrays
 
 Array = npt.NDArray[Any]
 
@@ -51,6 +52,7 @@ def max_unpool2d_backward(dy: Array, indices: Array) -> Array:
 
     As in PyTorch, also a value that another one has overwritten gets the gradient of its place.
     """
+    require_arrays("max_unpool2d_backward", dy=dy)
     return _C.unpool_backward(dy, indices, dy.shape[1:-1])
 
 
@@ -70,6 +72,7 @@ def max_unpool1d(
 
 def max_unpool1d_backward(dy: Array, indices: Array) -> Array:
     """Gradient of :func:`max_unpool1d`: ``dy`` read at the indices."""
+    require_arrays("max_unpool1d_backward", dy=dy)
     return _C.unpool_backward(dy, indices, dy.shape[1:-1])
 
 
@@ -89,4 +92,5 @@ def max_unpool3d(
 
 def max_unpool3d_backward(dy: Array, indices: Array) -> Array:
     """Gradient of :func:`max_unpool3d`: ``dy`` read at the indices."""
+    require_arrays("max_unpool3d_backward", dy=dy)
     return _C.unpool_backward(dy, indices, dy.shape[1:-1])
