@@ -15,9 +15,13 @@
 #include "ops/optim/multi.h"
 #include "ops/optim/optim.h"
 #include "ops/peak.h"
+#include "ops/pool/pool.h"
+#include "ops/pool/unpool.h"
 #include "ops/random.h"
 #include "ops/reduce/order.h"
 #include "ops/reduce/reduce.h"
+#include "ops/resize/grid.h"
+#include "ops/resize/resample.h"
 #include "ops/softmax.h"
 
 namespace hl {

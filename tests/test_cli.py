@@ -57,7 +57,7 @@ def test_unknown_name_is_refused_with_the_valid_ones(words):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ((), "COMMAND"),
+        ((), "train one network, save its weights and plots"),
         (("weave",), "weave"),
         (("gallery", "--seeds", "0"), "expected at least 1, got 0"),
         (("train", "mlp", "--seed", "-1"), "expected at least 0"),

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import handloom as hl
 from handloom import data
 from handloom.data import DataLoader, Subset, TensorDataset
 
@@ -140,6 +141,30 @@ def test_without_a_seed_orders_differ_but_can_be_repeated():
     order = rows(one)
     assert order != rows(two)
     assert rows(DataLoader(dataset, 8, shuffle=True, seed=one.seed)) == order
+
+
+def test_without_a_seed_orders_follow_manual_seed():
+    dataset = TensorDataset(np.arange(50))
+
+    def orders():
+        hl.manual_seed(7)
+        two = [rows(DataLoader(dataset, 8, shuffle=True)) for _ in range(2)]
+        return two, data.split(np.arange(50), (0.5, 0.5), seed=None)[0].tolist()
+
+    first = orders()
+    assert first == orders()
+    assert first[0][0] != first[0][1]
+    hl.manual_seed(8)
+    assert rows(DataLoader(dataset, 8, shuffle=True)) != first[0][0]
+
+
+def test_a_loader_that_does_not_shuffle_leaves_the_random_numbers_alone():
+    hl.manual_seed(7)
+    want = hl.rand(3).tolist()
+    hl.manual_seed(7)
+    list(DataLoader(TensorDataset(np.arange(50)), 8))
+    DataLoader(TensorDataset(np.arange(50)), 8, shuffle=True, seed=1)
+    assert hl.rand(3).tolist() == want
 
 
 def test_an_order_stays_the_same_for_good():

@@ -406,3 +406,19 @@ def test_every_name_is_documented_and_has_its_gradient():
         assert getattr(kernels, f"{name}_backward").__doc__
     assert set(_C.unary_ops) - {"clip", "pow_scalar", "gelu_tanh", "heaviside"} == set(UNARY)
     assert set(_C.unary_saves) == set(_C.unary_defaults) == set(_C.unary_ops)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_floor_division_and_remainder_are_numpys(dtype, isa):
+    values = [0.0, -0.0, 0.1, -0.1, 1.0, -1.0, 3.0, -7.5, 1e30, -1e30, np.inf, -np.inf, np.nan]
+    a, b = (x.ravel() for x in np.meshgrid(np.array(values, dtype), np.array(values, dtype)))
+    with np.errstate(all="ignore"):
+        for name in ("floor_divide", "remainder"):
+            want = getattr(np, name)(a, b)
+            got = getattr(kernels, name)(a, b)
+            np.testing.assert_array_equal(got, want, name)
+            zeros = want == 0
+            np.testing.assert_array_equal(np.signbit(got[zeros]), np.signbit(want[zeros]))
+    x = hl.tensor([1.0], dtype=dtype)
+    assert (x // 0.1).item() == np.floor_divide(np.ones((), dtype), np.asarray(0.1, dtype))
+    assert (x % 0.1).item() == np.remainder(np.ones((), dtype), np.asarray(0.1, dtype))

@@ -37,7 +37,9 @@ def test_whole_run_keeps_its_promises(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mlp", "depth", "descent", "optimizers", "controls"])
+@pytest.mark.parametrize(
+    "name", ["mlp", "cnn", "residual", "depth", "descent", "optimizers", "controls"]
+)
 def test_slow_run_keeps_its_promises(name):
     result = run_task(gallery.get(name))
     assert [(c.metric, c.value) for c in result.checks if not c.passed] == []

@@ -378,3 +378,9 @@ def test_a_pytorch_network_goes_there_and_back(tmp_path):
     half = {"w": torch.tensor([1.5, -3.0], dtype=torch.bfloat16)}
     assert io.from_torch(half)["w"].tolist() == [1.5, -3.0]
     assert io.from_torch(half)["w"].dtype == np.float32
+
+
+def test_a_missing_directory_is_named(tmp_path):
+    target = tmp_path / "nowhere" / "net.safetensors"
+    with pytest.raises(FileNotFoundError, match=r"no directory .*nowhere' to write 'net\.safet"):
+        io.save(target, {"a": np.zeros(2)})

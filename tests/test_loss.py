@@ -193,40 +193,92 @@ def test_weights_repeat_over_neighbouring_axes():
 
 # ---- adversarial ---------------------------------------------------------------------------------
 
+
+def plus(x):
+    return np.log1p(np.exp(x))
+
+
 GAN = {
-    "gan_discriminator_loss": lambda r, f: (np.log1p(np.exp(-r)) + np.log1p(np.exp(f))).mean(),
-    "wasserstein_critic_loss": lambda r, f: f.mean() - r.mean(),
-    "lsgan_discriminator_loss": lambda r, f: ((r - 1) ** 2 + f**2).mean() / 2,
-    "gan_generator_loss": lambda f: np.log1p(np.exp(-f)).mean(),
-    "wasserstein_generator_loss": lambda f: -f.mean(),
-    "lsgan_generator_loss": lambda f: ((f - 1) ** 2).mean() / 2,
+    "minimax": (lambda r, f: (plus(-r) + plus(f)).mean(), lambda f: -plus(f).mean()),
+    "non_saturating": (lambda r, f: (plus(-r) + plus(f)).mean(), lambda f: plus(-f).mean()),
+    "wasserstein": (lambda r, f: f.mean() - r.mean(), lambda f: -f.mean()),
+    "least_squares": (
+        lambda r, f: ((r - 1) ** 2 + f**2).mean() / 2,
+        lambda f: ((f - 1) ** 2).mean() / 2,
+    ),
+    "hinge": (
+        lambda r, f: (np.maximum(0, 1 - r) + np.maximum(0, 1 + f)).mean(),
+        lambda f: -f.mean(),
+    ),
 }
 
 
-@pytest.mark.parametrize("name", GAN)
-def test_adversarial_losses_and_their_gradients(name):
-    critic = "generator" not in name
+@pytest.mark.parametrize("player", ["discriminator", "generator"])
+@pytest.mark.parametrize("kind", GAN)
+def test_adversarial_losses_and_their_gradients(kind, player):
+    critic = player == "discriminator"
+    name, formula = f"gan_{player}_loss", GAN[kind][not critic]
     inputs = [RNG.standard_normal((7, 1)) for _ in range(2 if critic else 1)]
-    assert isinstance(getattr(kernels, name)(*inputs), np.ndarray)
-    np.testing.assert_allclose(getattr(kernels, name)(*inputs), GAN[name](*inputs), rtol=1e-12)
-    grads = getattr(kernels, f"{name}_backward")(np.array(3.0), *inputs)
+    loss = getattr(kernels, name)(*inputs, kind=kind)
+    assert isinstance(loss, np.ndarray)
+    np.testing.assert_allclose(loss, formula(*inputs), rtol=1e-12)
+    in_layers = getattr(hl.nn.functional, name)(*inputs, kind=kind)
+    np.testing.assert_allclose(loss, in_layers.item(), rtol=1e-12)
+    single = getattr(kernels, name)(*(x.astype(np.float32) for x in inputs), kind=kind)
+    assert single.dtype == np.float32
+    grads = getattr(kernels, f"{name}_backward")(np.array(3.0), *inputs, kind=kind)
     for i, grad in enumerate(grads if critic else [grads]):
         v, h = RNG.standard_normal((7, 1)), 1e-6
         moved = [[x + (k == i) * s * h * v for k, x in enumerate(inputs)] for s in (1, -1)]
-        slope = 3 * (GAN[name](*moved[0]) - GAN[name](*moved[1])) / (2 * h)
+        slope = 3 * (formula(*moved[0]) - formula(*moved[1])) / (2 * h)
         np.testing.assert_allclose((grad * v).sum(), slope, rtol=1e-6)
 
 
-def test_minimax_generator():
-    f = RNG.standard_normal((7, 1))
-    loss = kernels.gan_generator_loss(f, kind="minimax")
-    np.testing.assert_allclose(loss, -np.log1p(np.exp(f)).mean(), rtol=1e-12)
-    df = kernels.gan_generator_loss_backward(np.array(1.0), f, kind="minimax")
-    np.testing.assert_allclose(df, -1 / (1 + np.exp(-f)) / 7, rtol=1e-12)
-    with pytest.raises(
-        ValueError, match="kind is 'x', expected one of 'non_saturating', 'minimax'"
+def test_adversarial_kinds_are_those_of_the_layers():
+    assert set(GAN) == set(hl.ops.GAN_KINDS)
+    for name in ("gan_discriminator_loss", "gan_generator_loss"):
+        scores = [np.zeros(2)] * (2 if "disc" in name else 1)
+        for module in (kernels, hl.nn.functional):
+            with pytest.raises(ValueError, match=f"{name}: kind 'x' is unknown, expected one of"):
+                getattr(module, name)(*scores, kind="x")
+        with pytest.raises(TypeError, match="has dtype int64, expected float32 or float64"):
+            getattr(kernels, name)(*(x.astype(np.int64) for x in scores))
+
+
+# ---- a mean and a variance ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (4, 1), (4,)])
+def test_gaussian_nll_takes_one_variance_a_row(shape, isa):
+    x, t, var = RNG.standard_normal((4, 3)), RNG.standard_normal((4, 3)), RNG.uniform(0.1, 2, shape)
+    wide = np.broadcast_to(var if var.ndim == 2 else var[:, None], (4, 3)).copy()
+    dy = np.array(2.0)
+    got = kernels.gaussian_nll_loss(x, t, var, full=True)
+    assert got == kernels.gaussian_nll_loss(x, t, wide, full=True)
+    want = 0.5 * (np.log(2 * np.pi * wide) + (x - t) ** 2 / wide).mean()
+    np.testing.assert_allclose(got, want, rtol=1e-13)
+    dx, dt, dvar = kernels.gaussian_nll_loss_backward(dy, x, t, var, need=("x", "target", "var"))
+    wx, wt, wv = kernels.gaussian_nll_loss_backward(dy, x, t, wide, need=("x", "target", "var"))
+    np.testing.assert_array_equal(dx, wx)
+    np.testing.assert_array_equal(dt, wt)
+    assert dvar.shape == shape
+    total = wv if shape == (4, 3) else wv.sum(1).reshape(shape)
+    np.testing.assert_allclose(dvar, total, rtol=1e-13)
+
+
+def test_gaussian_nll_of_hard_variances(isa):
+    x, t = np.array([1.0, 1.0, 1.0]), np.array([3.0, 1.0, 1.0])
+    var = np.array([0.0, np.nan, np.inf])
+    loss = kernels.gaussian_nll_loss(x, t, var, eps=0.5, reduction="none")
+    np.testing.assert_allclose(loss, [(np.log(0.5) + 8) / 2, np.nan, np.inf])
+    for call, message in (
+        (lambda: kernels.gaussian_nll_loss(x, t, -x), "var has -1.0 at position 0, expected 0 or"),
+        (lambda: kernels.gaussian_nll_loss(x, t, x, eps=0.0), "eps is 0.0, expected more than 0"),
+        (lambda: kernels.gaussian_nll_loss(x, t, x[:2]), r"var has shape \(2,\), expected \(3,\)"),
+        (lambda: hl.nn.functional.gaussian_nll_loss(x, t, x[:2]), r"var has shape \(2,\), expec"),
     ):
-        kernels.gan_generator_loss(f, kind="x")
+        with pytest.raises(ValueError, match=f"gaussian_nll_loss: {message}"):
+            call()
 
 
 # ---- errors -------------------------------------------------------------------------------------

@@ -176,3 +176,20 @@ def test_interleaved_out_shares_a_range_but_no_memory():
     a, out = memory[:, ::2], memory[:, 1::2]
     kernels.matmul(a, np.eye(4, dtype=np.float32) * 2, out=out)
     np.testing.assert_array_equal(memory, np.tile([1, 2], (4, 4)))
+
+
+def test_out_that_overlaps_itself_is_refused():
+    a, b = np.eye(3), np.arange(9.0).reshape(3, 3)
+    memory = np.zeros(40)
+    for strides in ((8, 8), (8, 16), (16, 16), (-8, 8), (16, 8)):
+        out = np.lib.stride_tricks.as_strided(memory[8:], (3, 3), strides)
+        with pytest.raises(ValueError, match="matmul: out overlaps itself"):
+            kernels.matmul(a, b, out=out)
+        with pytest.raises(ValueError, match="add: out overlaps itself"):
+            kernels.add(a, b, out=out)
+    assert not memory.any()
+    wide = np.zeros((6, 2, 12))
+    for out in (wide[::2, 0, ::4], wide[3:, 1, 9:].T, wide[2::-1, 0, ::-5], wide[:3, 1:, :3][:, 0]):
+        np.testing.assert_array_equal(kernels.matmul(a, b, out=out), b)
+    row = np.zeros((1, 3))
+    assert kernels.matmul(a[:1], b, out=row) is row

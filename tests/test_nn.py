@@ -574,3 +574,21 @@ def test_summary():
     assert "frozen: 65" in lines[-1]
     assert net.training
     assert not net[0]._hooks["post"]
+
+
+def test_what_is_no_array_is_named():
+    net = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+    for model in (net, nn.Linear(3, 2), nn.Linear(3, 2, activation="relu")):
+        for x, kind in (("a", "str"), ([[1.0, 2.0, 3.0]], "list"), (None, "NoneType")):
+            with pytest.raises(TypeError, match=f"linear: x is a {kind}, expected a numpy.ndarray"):
+                model(x)
+    with pytest.raises(TypeError, match=r"list, expected a numpy\.ndarray"):
+        F.cross_entropy([[1.0, 2.0]], np.array([0]))
+
+
+def test_linear_checks_its_arguments():
+    with pytest.raises(ValueError, match="Linear: activation 'foo' is unknown, expected one of"):
+        nn.Linear(2, 2, activation="foo")
+    with pytest.raises(TypeError, match=r"Linear: in_features is 2\.5, expected an integer"):
+        nn.Linear(2.5, 2)
+    assert nn.Linear(np.int64(2), 2).weight.shape == (2, 2)

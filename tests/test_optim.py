@@ -316,3 +316,10 @@ def test_ema_warmup_and_checks():
         optim.EMA(nn.ReLU())
     with pytest.raises(ValueError, match="shapes other than"):
         ema.load_state_dict({"decay": 0.9, "updates": 0, "averages": []})
+
+
+@pytest.mark.parametrize("state", [{}, {"a": 1}, {"state": {}}, [1]])
+def test_what_is_no_state_is_refused(state):
+    o = optim.Adam([nn.Parameter(np.ones(2, np.float32))])
+    with pytest.raises(ValueError, match="Adam: load_state_dict expects a dict with 'state' and"):
+        o.load_state_dict(state)

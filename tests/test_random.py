@@ -277,3 +277,14 @@ def test_dropout_is_nan_where_x_is(isa):
 def test_errors(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+@pytest.mark.parametrize("name", ["uniform", "normal", "bernoulli"])
+def test_shapes_are_integers(name):
+    draw = getattr(kernels, name)
+    assert draw(np.int64(3)).shape == draw(np.array([3])).shape == (3,)
+    for shape in (2.5, (2, 1.5), np.ones(2), "ab", np.ones(2, np.complex64)):
+        with pytest.raises(TypeError, match=f"{name}: shape is .*, expected integers"):
+            draw(shape)
+    with pytest.raises(TypeError, match=r"permutation: n is 1\.5, expected an integer"):
+        kernels.permutation(1.5)

@@ -320,3 +320,12 @@ def test_too_many_axes_that_do_not_merge():
     x = np.ones((3,) * 18)[(slice(None, None, 2),) * 18]
     with pytest.raises(ValueError, match="more than 8 axes that cannot be merged"):
         kernels.sum(x, axis=tuple(range(0, 18, 2)))
+
+
+@pytest.mark.parametrize("axis", [None, 1.0, "0", (0, 1)])
+def test_the_axis_of_sort_and_topk_is_an_int(axis):
+    x = np.zeros((2, 3))
+    with pytest.raises(TypeError, match=r"sort: axis is .*, expected an int"):
+        kernels.sort(x, axis)
+    with pytest.raises(TypeError, match=r"topk: axis is .*, expected an int"):
+        kernels.topk(x, 1, axis)

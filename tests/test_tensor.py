@@ -539,3 +539,31 @@ def test_empty_tensors():
     assert np.isnan(hl.zeros(0).mean().item())
     with pytest.raises(ValueError, match="max"):
         hl.zeros(0).max()
+
+
+def test_format_of_one_number_takes_a_specification():
+    assert f"{hl.tensor(1.5):.3f} {hl.tensor([2]):d} {hl.tensor([1.0])}" == "1.500 2 tensor([1.])"
+    with pytest.raises(TypeError, match=r"format: '.3f' is for one number, .* shape \(2,\)"):
+        f"{hl.ones(2):.3f}"
+
+
+@pytest.mark.parametrize("make", [hl.zeros, hl.ones, lambda *shape: hl.full(shape, 1.0)])
+def test_shapes_that_cannot_be_are_named(make):
+    for shape, error, message in (
+        ((2, -1), ValueError, r"shape \(2, -1\) has a negative size"),
+        ((1 << 40, 1 << 40), ValueError, "more elements than can be counted"),
+        ((2.5,), TypeError, r"the shape is .*2\.5.*, expected integers"),
+    ):
+        with pytest.raises(error, match=message):
+            make(*shape)
+    assert make(1 << 20, 0).shape == (1 << 20, 0)
+
+
+def test_errors_name_the_function_that_was_called():
+    for name in ("max", "min"):
+        with pytest.raises(ValueError, match=f"^{name}: .*no {name} of nothing"):
+            getattr(hl.zeros(0, 3), name)(dim=0)
+    with pytest.raises(ValueError, match=r"clamp: min = 1\.0 is not at most max = 0\.0"):
+        hl.ones(2).clamp(1, 0)
+    with pytest.raises(ValueError, match="clamp: min = nan"):
+        hl.ones(2).clamp(float("nan"), 0)

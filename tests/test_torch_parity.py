@@ -119,6 +119,35 @@ def test_losses(reduction):
     )
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("shape", [(5, 4), (5, 1), (5,)])
+def test_gaussian_nll(shape, reduction):
+    inputs = [numbers(5, 4), numbers(5, 4, seed=1), np.abs(numbers(*shape, seed=2)) + 0.01]
+    inputs[2].flat[0] = 0.0  # below eps: the gradient does not stop there
+    for full in (False, True):
+        options = {"full": full, "eps": 0.05, "reduction": reduction}
+        same(
+            lambda *v: F.gaussian_nll_loss(*v, **options),  # noqa: B023
+            lambda *v: T.gaussian_nll_loss(*v, **options),  # noqa: B023
+            inputs,
+        )
+
+
+def test_gaussian_nll_of_one_number():
+    x, t = numbers(3), numbers(3, seed=1)
+    same(
+        lambda v: F.gaussian_nll_loss(v, t, 2.0),
+        lambda v: T.gaussian_nll_loss(v, torch.tensor(t), 2.0),
+        [x],
+    )
+    layer = hl.nn.GaussianNLLLoss(full=True, eps=0.5, reduction="sum")
+    got = layer(hl.tensor(x), t, np.full(3, 0.1))
+    want = torch.nn.GaussianNLLLoss(full=True, eps=0.5, reduction="sum")(
+        torch.tensor(x), torch.tensor(t), torch.full((3,), 0.1, dtype=torch.float64)
+    )
+    np.testing.assert_allclose(got.numpy(), want.numpy(), rtol=1e-12)
+
+
 def test_kl_div_batchmean():
     x, t = numbers(5, 4), np.exp(numbers(5, 4, seed=1))
     same(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 
 import numpy as np
 import pytest
@@ -356,6 +357,21 @@ def test_progress_shows_loss_rate_and_time_left(plain, monkeypatch):
     text = stream.getvalue()
     for expected in ("lines epoch 2/3", "loss", "val_loss", "samples/s", "left", "3 epochs in"):
         assert expected in text
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_progress_leaves_a_narrow_terminal_to_the_figures(plain, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(train.progress, "_SECONDS_BETWEEN_DRAWS", 0.0)
+    if not plain:
+        pytest.importorskip("rich")
+    stream = Terminal()
+    bar = train.ProgressBar("feed_forward", stream=stream, plain=plain)
+    fit(model(), epochs=12, validation=line(8), progress=bar)
+    lines = [text for text in stream.getvalue().split("\r") if "epoch 10/12" in text]
+    assert lines
+    for text in lines:
+        assert re.search(r"val_loss\D*\d\S* ", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)), text
 
 
 def test_progress_can_be_erased_and_never_wraps(monkeypatch):

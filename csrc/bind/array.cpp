@@ -22,6 +22,8 @@ DType dtype_of(int type_num) {
       return DType::kFloat64;
     case api::NPY_BOOL_:
       return DType::kBool;
+    case api::NPY_UBYTE_:
+      return DType::kUInt8;
     default:
       break;
   }
@@ -40,7 +42,7 @@ PyObject* descr_of(DType dtype) {
   static PyObject* table[] = {
       py::dtype::of<float>().release().ptr(),   py::dtype::of<double>().release().ptr(),
       py::dtype::of<int32_t>().release().ptr(), py::dtype::of<int64_t>().release().ptr(),
-      py::dtype::of<bool>().release().ptr(),
+      py::dtype::of<bool>().release().ptr(),    py::dtype::of<uint8_t>().release().ptr(),
   };
   return table[int(dtype)];
 }
@@ -232,6 +234,30 @@ bool same_view(const Array& a, const Array& b) {
          std::memcmp(a.strides, b.strides, sizeof(ssize_t) * size_t(a.ndim)) == 0;
 }
 
+// Whether two elements may be the same memory: not where each axis steps over all shorter ones, as in
+// every slice and transpose.
+bool may_repeat(const Array& a) {
+  int64_t reach = a.itemsize, last = 0;
+  for (int done = 0; done < a.ndim; ++done) {
+    int next = -1;
+    int64_t step = 0;
+    for (int i = 0; i < a.ndim; ++i) {
+      const int64_t s = std::abs(int64_t(a.strides[i]));
+      if (a.shape[i] > 1 && s > last && (next < 0 || s < step)) next = i, step = s;
+    }
+    if (next < 0) break;
+    if (step < reach) return true;
+    int64_t twins = 0;
+    for (int i = 0; i < a.ndim; ++i) {
+      twins += a.shape[i] > 1 && std::abs(int64_t(a.strides[i])) == step;
+    }
+    if (twins > 1) return true;
+    reach += (a.shape[next] - 1) * step;
+    last = step;
+  }
+  return false;
+}
+
 }  // namespace
 
 bool share_memory(const Array& a, const Array& b) {
@@ -256,6 +282,11 @@ void check_out(const Array& out, DType dtype, const Dims& shape,
                               " is a broadcast view: several of its elements are "
                               "the same memory");
     }
+  }
+  if (out.size() > 1 && may_repeat(out)) {
+    value_error(out.op, std::string(out.name) +
+                            " overlaps itself: its strides make several of its "
+                            "elements the same memory");
   }
   for (const Array* in : inputs) {
     if (alias == Alias::kExact && same_view(out, *in)) continue;
@@ -290,6 +321,8 @@ const char* name_of(DType dtype) {
       return "int64";
     case DType::kBool:
       return "bool";
+    case DType::kUInt8:
+      return "uint8";
     default:
       return "another type";
   }

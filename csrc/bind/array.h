@@ -15,7 +15,7 @@ namespace hl::bind {
 
 namespace py = pybind11;
 
-enum class DType { kFloat32, kFloat64, kInt32, kInt64, kBool, kOther };
+enum class DType { kFloat32, kFloat64, kInt32, kInt64, kBool, kUInt8, kOther };
 
 using Dims = std::vector<int64_t>;
 

@@ -14,9 +14,16 @@ struct BinaryInfo {
   const char *name, *backward;
 };
 constexpr BinaryInfo kBinary[] = {
-    {"add", "add_backward"},         {"div", "div_backward"}, {"maximum", "maximum_backward"},
-    {"minimum", "minimum_backward"}, {"mul", "mul_backward"}, {"pow", "pow_backward"},
-    {"prelu", "prelu_backward"},     {"sub", "sub_backward"},
+    {"add", "add_backward"},
+    {"div", "div_backward"},
+    {"floor_divide", "floor_divide_backward"},
+    {"maximum", "maximum_backward"},
+    {"minimum", "minimum_backward"},
+    {"mul", "mul_backward"},
+    {"pow", "pow_backward"},
+    {"prelu", "prelu_backward"},
+    {"remainder", "remainder_backward"},
+    {"sub", "sub_backward"},
 };
 static_assert(std::size(kBinary) == size_t(BinaryOp::kCount));
 

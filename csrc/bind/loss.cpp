@@ -221,6 +221,75 @@ py::tuple dice_loss_backward(py::handle dy, py::handle p, py::handle t, double s
   return row_backward(l, dy, need, [](const auto& table) { return table.dice_loss_backward; });
 }
 
+// ---- gaussian negative log likelihood
+// ------------------------------------------------------------
+
+struct GaussianNll {
+  Array x, t, var;
+  GaussianNllShape s;
+
+  GaussianNll(const char* op, py::handle x_in, py::handle t_in, py::handle var_in, double eps,
+              double constant, int reduction)
+      : x(op, "x", x_in),
+        t(op, "target", t_in),
+        var(op, "var", var_in),
+        s{reduction_of(op, reduction), 0, eps, constant} {
+    x.require_float().require_contiguous();
+    t.require_float().require_like(x).require_contiguous().require_shape(x.dims());
+    var.require_float().require_like(x).require_contiguous().require_shape(x.dims());
+    s.size = x.size();
+    if (!(eps > 0))
+      value_error(op, "eps is " + std::string(py::str(py::float_(eps))) + ", expected more than 0");
+    with_float(x, [&](auto zero) { check_variances<decltype(zero)>(); });
+  }
+
+  template <class T>
+  void check_variances() const {
+    const T* v = var.as<const T>();
+    bool below = false;
+    for (int64_t i = 0; i < s.size; ++i) below |= v[i] < 0;
+    for (int64_t i = 0; below && i < s.size; ++i) {
+      if (v[i] < 0) {
+        value_error(var.op, "var has " + std::string(py::str(py::float_(v[i]))) + " at position " +
+                                std::to_string(i) + ", expected 0 or more");
+      }
+    }
+  }
+  Dims loss_shape() const { return s.reduction == Reduction::kNone ? x.dims() : Dims(); }
+};
+
+py::object gaussian_nll_forward(py::handle x, py::handle t, py::handle var, double eps,
+                                double constant, int reduction) {
+  const GaussianNll l("gaussian_nll_loss", x, t, var, eps, constant, reduction);
+  py::object loss = new_array(l.x.op, l.x.dtype, l.loss_shape());
+  with_float(l.x, [&](auto zero) {
+    using T = decltype(zero);
+    invoke(kernels_for<T>().gaussian_nll_forward, l.s, l.x.as<const T>(), l.t.as<const T>(),
+           l.var.as<const T>(), data_of<T>(loss));
+  });
+  return loss;
+}
+
+py::tuple gaussian_nll_backward(py::handle dy_in, py::handle x, py::handle t, py::handle var,
+                                double eps, int reduction, int need) {
+  const GaussianNll l("gaussian_nll_loss_backward", x, t, var, eps, 0, reduction);
+  const Array dy(l.x.op, "dy", dy_in);
+  dy.require_float().require_like(l.x).require_contiguous().require_shape(l.loss_shape());
+  const auto wanted = [&](int bit) -> py::object {
+    return need & bit ? new_like(l.x) : py::object(py::none());
+  };
+  py::object dx = wanted(1), dt = wanted(2), dvar = wanted(4);
+  if (l.s.size > 0) {
+    with_float(l.x, [&](auto zero) {
+      using T = decltype(zero);
+      invoke(kernels_for<T>().gaussian_nll_backward, l.s, dy.as<const T>(), l.x.as<const T>(),
+             l.t.as<const T>(), l.var.as<const T>(), need & 1 ? data_of<T>(dx) : nullptr,
+             need & 2 ? data_of<T>(dt) : nullptr, need & 4 ? data_of<T>(dvar) : nullptr);
+    });
+  }
+  return py::make_tuple(dx, dt, dvar);
+}
+
 }  // namespace
 
 Reduction reduction_of(const char* op, int code) {
@@ -247,6 +316,10 @@ void register_loss(py::module_& m) {
         py::arg("reduction"));
   m.def("gaussian_kl_backward", &gaussian_kl_backward, py::arg("dy"), py::arg("mu"),
         py::arg("logvar"), py::arg("reduction"), py::arg("need") = 3);
+  m.def("gaussian_nll_forward", &gaussian_nll_forward, py::arg("x"), py::arg("t"), py::arg("var"),
+        py::arg("eps"), py::arg("constant"), py::arg("reduction"));
+  m.def("gaussian_nll_backward", &gaussian_nll_backward, py::arg("dy"), py::arg("x"), py::arg("t"),
+        py::arg("var"), py::arg("eps"), py::arg("reduction"), py::arg("need") = 7);
   m.def("dice_loss_forward", &dice_loss_forward, py::arg("p"), py::arg("t"), py::arg("smooth"),
         py::arg("reduction"));
   m.def("dice_loss_backward", &dice_loss_backward, py::arg("dy"), py::arg("p"), py::arg("t"),

@@ -17,7 +17,10 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_multi(m);
   hl::bind::register_norm(m);
   hl::bind::register_optim(m);
+  hl::bind::register_pool(m);
   hl::bind::register_random(m);
+  hl::bind::register_resample(m);
+  hl::bind::register_grid(m);
   hl::bind::register_order(m);
   hl::bind::register_softmax(m);
   hl::bind::register_loss(m);

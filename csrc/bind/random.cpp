@@ -5,6 +5,7 @@
 
 #include <pybind11/stl.h>
 
+#include "bind/indices.h"
 #include "bind/invoke.h"
 #include "bind/register.h"
 
@@ -144,6 +145,39 @@ py::object permutation(int64_t n, py::handle seed, py::handle call) {
   return y;
 }
 
+// (rows, n): row r is what call calls[r] gives alone.
+template <class F>
+py::object rows(const char* op, py::handle calls_in, int64_t n, const char* dtype, py::handle seed,
+                double a, double b, double below, F&& kernel_of) {
+  const Array calls(op, "calls", calls_in);
+  const DType type = float_type(op, dtype);
+  calls.require_ndim(1, "(N,)");
+  const Indices at(calls);
+  RandomShape s = {};
+  s.rows = at.count(), s.n = n;
+  s.seed = word(op, "seed", seed);
+  s.a = a, s.b = b, s.below = below;
+  py::object y = new_array(op, type, Dims{s.rows, n});
+  if (type == DType::kFloat32) {
+    invoke(kernel_of(float()), s, at.data(), data_of<float>(y));
+  } else {
+    invoke(kernel_of(double()), s, at.data(), data_of<double>(y));
+  }
+  return y;
+}
+
+py::object uniform_rows(py::handle calls, int64_t n, const char* dtype, py::handle seed) {
+  const bool single = std::strcmp(dtype, "float32") == 0;
+  const double below = single ? double(std::nextafter(1.0f, 0.0f)) : std::nextafter(1.0, 0.0);
+  return rows("random.uniform_rows", calls, n, dtype, seed, 0, 1, below,
+              [](auto zero) { return kernels_for<decltype(zero)>().random_uniform_rows; });
+}
+
+py::object normal_rows(py::handle calls, int64_t n, const char* dtype, py::handle seed) {
+  return rows("random.normal_rows", calls, n, dtype, seed, 0, 1, 0,
+              [](auto zero) { return kernels_for<decltype(zero)>().random_normal_rows; });
+}
+
 // The words of the given number of blocks, as an int32 array: for tests and for other kernels'
 // checks.
 py::object words(int64_t blocks, py::handle seed, py::handle call, py::handle block) {
@@ -228,6 +262,10 @@ void register_random(py::module_& m) {
   m.def("random_permutation", &permutation, py::arg("n"), py::arg("seed"), py::arg("call"));
   m.def("random_words", &words, py::arg("blocks"), py::arg("seed"), py::arg("call"),
         py::arg("block"));
+  m.def("random_uniform_rows", &uniform_rows, py::arg("calls"), py::arg("n"), py::arg("dtype"),
+        py::arg("seed"));
+  m.def("random_normal_rows", &normal_rows, py::arg("calls"), py::arg("n"), py::arg("dtype"),
+        py::arg("seed"));
   m.def("dropout_forward", &dropout_forward, py::arg("x"), py::arg("p"), py::arg("seed"),
         py::arg("call"), py::arg("kind"));
   m.def("dropout_backward", &dropout_backward, py::arg("dy"), py::arg("p"), py::arg("seed"),

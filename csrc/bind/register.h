@@ -9,6 +9,7 @@ void register_bench(pybind11::module_& m);
 void register_binary(pybind11::module_& m);
 void register_conv(pybind11::module_& m);
 void register_elementwise(pybind11::module_& m);
+void register_grid(pybind11::module_& m);
 void register_runtime(pybind11::module_& m);
 void register_linear(pybind11::module_& m);
 void register_matmul(pybind11::module_& m);
@@ -20,7 +21,9 @@ void register_layout(pybind11::module_& m);
 void register_multi(pybind11::module_& m);
 void register_norm(pybind11::module_& m);
 void register_optim(pybind11::module_& m);
+void register_pool(pybind11::module_& m);
 void register_random(pybind11::module_& m);
+void register_resample(pybind11::module_& m);
 void register_softmax(pybind11::module_& m);
 
 }  // namespace hl::bind

@@ -151,7 +151,8 @@ void run_parallel(int workers, int64_t n, int64_t grain, ParallelBody body, void
   Loop loop{n, grain, (n + grain - 1) / grain, body, arg};
   int threads = int(std::min<int64_t>(workers, loop.chunks));
   // A grain is worth waking a thread for, half a grain is not.
-  bool alone = threads <= 1 || 2 * n < 3 * grain || t_in_region || g_forked.load(std::memory_order_relaxed);
+  bool alone =
+      threads <= 1 || 2 * n < 3 * grain || t_in_region || g_forked.load(std::memory_order_relaxed);
   std::unique_lock<std::mutex> team(g_team, std::defer_lock);
   if (alone || !team.try_lock()) {
     for (int64_t c = 0; c < loop.chunks; ++c) {

@@ -63,6 +63,64 @@ Plan generator_plan(const char* algorithm, int64_t n, int64_t bytes) {
   return p;
 }
 
+// Elements [begin, end) of one call.
+template <class T>
+void uniform_run(const RandomShape& s, int64_t begin, int64_t end, T* y) {
+  using V = Vec<T>;
+  constexpr int L = kLanes<T>;
+  const V low = set1(T(s.a)), span = set1(T(s.b) - T(s.a)), high = set1(T(s.b)),
+          below = set1(T(s.below));
+  tiles(s, sizeof(T) / 4, begin, end, [&](int64_t at, int64_t n, const uint32_t* words) {
+    for (int64_t i = 0; i < n; i += L) {
+      // Two roundings on every instruction set: the bits are promised to be the same.
+      const V v = low + span * unit_interval(bits_of(words, i, T()));
+      const V r = select(v < high, v, below);
+      if (n - i >= L) {
+        store(y + at + i, r);
+      } else {
+        store_n(y + at + i, r, n - i);
+      }
+    }
+  });
+}
+
+template <class T>
+void normal_run(const RandomShape& s, int64_t begin, int64_t end, T* y) {
+  using V = Vec<T>;
+  constexpr int L = kLanes<T>;
+  const V mean = set1(T(s.a)), std = set1(T(s.b));
+  tiles(s, sizeof(T) / 4, begin, end, [&](int64_t at, int64_t n, const uint32_t* words) {
+    for (int64_t i = 0; i < n; i += 2 * L) {
+      V first, second;
+      normal_pairs(bits_of(words, i, T()), bits_of(words, i + L, T()), first, second);
+      first = fma(first, std, mean), second = fma(second, std, mean);
+      T* out = y + at + i;
+      if (n - i >= 2 * L) {
+        store(out, first);
+        store(out + L, second);
+      } else {
+        store_n(out, first, n - i < L ? n - i : L);
+        if (n - i > L) store_n(out + L, second, n - i - L);
+      }
+    }
+  });
+}
+
+// f(one row's shape, row, first element, one past the last), in parallel; long rows are cut.
+template <class F>
+void for_rows(Ctx& ctx, const RandomShape& s, const int64_t* calls, const F& f) {
+  if (s.n == 0) return;
+  const int64_t pieces = ceil_div(s.n, kGrain), grain = max64(1, kGrain / s.n);
+  parallel_for(ctx, s.rows * pieces, grain, [&](int64_t begin, int64_t end, int) {
+    RandomShape row = s;
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t first = t % pieces * kGrain;
+      row.call = uint64_t(calls[t / pieces]);
+      f(row, t / pieces, first, min64(s.n, first + kGrain));
+    }
+  });
+}
+
 }  // namespace
 
 // ---- numbers -----------------------------------------------------------------------------------
@@ -73,23 +131,19 @@ Plan random_uniform_plan(const RandomShape& s) {
 
 template <class T>
 void random_uniform(Ctx& ctx, const RandomShape& s, T* y) {
-  using V = Vec<T>;
-  constexpr int L = kLanes<T>;
-  const V low = set1(T(s.a)), span = set1(T(s.b) - T(s.a)), high = set1(T(s.b)),
-          below = set1(T(s.below));
-  parallel_for(ctx, s.n, kGrain, [&](int64_t begin, int64_t end, int) {
-    tiles(s, sizeof(T) / 4, begin, end, [&](int64_t at, int64_t n, const uint32_t* words) {
-      for (int64_t i = 0; i < n; i += L) {
-        // Two roundings on every instruction set: the bits are promised to be the same.
-        const V v = low + span * unit_interval(bits_of(words, i, T()));
-        const V r = select(v < high, v, below);
-        if (n - i >= L) {
-          store(y + at + i, r);
-        } else {
-          store_n(y + at + i, r, n - i);
-        }
-      }
-    });
+  parallel_for(ctx, s.n, kGrain,
+               [&](int64_t begin, int64_t end, int) { uniform_run(s, begin, end, y); });
+}
+
+template <class T>
+Plan random_uniform_rows_plan(const RandomShape& s) {
+  return generator_plan("philox", s.rows * s.n, sizeof(T));
+}
+
+template <class T>
+void random_uniform_rows(Ctx& ctx, const RandomShape& s, const int64_t* calls, T* y) {
+  for_rows(ctx, s, calls, [&](const RandomShape& row, int64_t r, int64_t begin, int64_t end) {
+    uniform_run(row, begin, end, y + r * s.n);
   });
 }
 
@@ -100,25 +154,19 @@ Plan random_normal_plan(const RandomShape& s) {
 
 template <class T>
 void random_normal(Ctx& ctx, const RandomShape& s, T* y) {
-  using V = Vec<T>;
-  constexpr int L = kLanes<T>;
-  const V mean = set1(T(s.a)), std = set1(T(s.b));
-  parallel_for(ctx, s.n, kGrain, [&](int64_t begin, int64_t end, int) {
-    tiles(s, sizeof(T) / 4, begin, end, [&](int64_t at, int64_t n, const uint32_t* words) {
-      for (int64_t i = 0; i < n; i += 2 * L) {
-        V first, second;
-        normal_pairs(bits_of(words, i, T()), bits_of(words, i + L, T()), first, second);
-        first = fma(first, std, mean), second = fma(second, std, mean);
-        T* out = y + at + i;
-        if (n - i >= 2 * L) {
-          store(out, first);
-          store(out + L, second);
-        } else {
-          store_n(out, first, n - i < L ? n - i : L);
-          if (n - i > L) store_n(out + L, second, n - i - L);
-        }
-      }
-    });
+  parallel_for(ctx, s.n, kGrain,
+               [&](int64_t begin, int64_t end, int) { normal_run(s, begin, end, y); });
+}
+
+template <class T>
+Plan random_normal_rows_plan(const RandomShape& s) {
+  return generator_plan("philox, Box-Muller", s.rows * s.n, sizeof(T));
+}
+
+template <class T>
+void random_normal_rows(Ctx& ctx, const RandomShape& s, const int64_t* calls, T* y) {
+  for_rows(ctx, s, calls, [&](const RandomShape& row, int64_t r, int64_t begin, int64_t end) {
+    normal_run(row, begin, end, y + r * s.n);
   });
 }
 
@@ -198,7 +246,9 @@ void random_words(Ctx& ctx, const RandomShape& s, uint32_t* y) {
 }
 
 HL_DEFINE_KERNEL(random_uniform);
+HL_DEFINE_KERNEL(random_uniform_rows);
 HL_DEFINE_KERNEL(random_normal);
+HL_DEFINE_KERNEL(random_normal_rows);
 HL_DEFINE_KERNEL(random_bernoulli);
 HL_DEFINE_KERNEL_FOR(random_bernoulli, void);
 HL_DEFINE_RAW_KERNEL(random_integers);

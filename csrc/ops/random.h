@@ -28,6 +28,8 @@
 //                2017): kept (a, a alpha' p), dropped (0, -a alpha' (1 - p)), alpha'
 //                = 1.7580993408473766, a = ((1 - p)(1 + p alpha'^2))^-1/2.   Backward: dx = dy m.
 //
+// The rows of uniform_rows and normal_rows are calls of their own: row r is call calls[r].
+//
 // Integers, masks and uniform numbers are the same bits on every instruction set and device; normal
 // numbers agree to a few units in the last place (measured: 2 ulp of r in either type).
 #pragma once
@@ -37,7 +39,8 @@
 namespace hl {
 
 struct RandomShape {
-  int64_t n;
+  int64_t n;     // elements, of a row where there are rows
+  int64_t rows;  // of *_rows
   uint64_t seed, call;
   double a, b;         // uniform: low, high; normal: mean, std
   double below;        // uniform: the largest number below high
@@ -60,6 +63,10 @@ template <class T>
 using random_uniform_t = void(Ctx&, const RandomShape&, T* y);
 template <class T>
 using random_normal_t = void(Ctx&, const RandomShape&, T* y);
+template <class T>
+using random_uniform_rows_t = void(Ctx&, const RandomShape&, const int64_t* calls, T* y);
+template <class T>
+using random_normal_rows_t = void(Ctx&, const RandomShape&, const int64_t* calls, T* y);
 template <class T>
 using random_bernoulli_t = void(Ctx&, const RandomShape&, void* y);  // 0 and 1 in T, bool for void
 template <class T>

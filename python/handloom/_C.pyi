@@ -143,6 +143,8 @@ def random_normal(
 def random_bernoulli(shape: Sequence[int], dtype: str, seed: int, call: int, p: float) -> Array: ...
 def random_integers(shape: Sequence[int], seed: int, call: int, low: int, high: int) -> Array: ...
 def random_permutation(n: int, seed: int, call: int) -> Array: ...
+def random_uniform_rows(calls: Array, n: int, dtype: str, seed: int) -> Array: ...
+def random_normal_rows(calls: Array, n: int, dtype: str, seed: int) -> Array: ...
 def random_words(blocks: int, seed: int, call: int, block: int) -> Array: ...
 def dropout_forward(x: Array, p: float, seed: int, call: int, kind: int) -> Array: ...
 def dropout_backward(dy: Array, p: float, seed: int, call: int, kind: int) -> Array: ...
@@ -211,6 +213,81 @@ def cumsum(x: Array, axis: int, reverse: bool = False) -> Array: ...
 def sort(x: Array, axis: int, descending: bool) -> tuple[Array, Array]: ...
 def topk(x: Array, k: int, axis: int, largest: bool) -> tuple[Array, Array]: ...
 def sort_backward(dy: Array, indices: Array, axis: int, size: int) -> Array: ...
+
+# pooling; window is five tuples (kernel, stride, dilation, before, after), or a tuple of output
+# sizes (adaptive), or None (global)
+pool_kinds: dict[str, int]
+
+def pool_forward(
+    kind: int,
+    x: Array,
+    window: tuple[Any, ...] | None,
+    ceil_mode: bool,
+    count_pad: bool,
+    number: float,
+    keep: bool,
+) -> Any: ...
+def pool_backward(
+    kind: int,
+    dy: Array,
+    shape: tuple[int, ...],
+    window: tuple[Any, ...] | None,
+    ceil_mode: bool,
+    count_pad: bool,
+    number: float,
+    saved: Array | tuple[Array, Array] | None,
+) -> Array: ...
+def pool_indices(
+    kind: int,
+    saved: Array,
+    shape: tuple[int, ...],
+    window: tuple[Any, ...] | None,
+    ceil_mode: bool,
+) -> Array: ...
+def unpool_forward(x: Array, indices: Array, output_size: tuple[int, ...]) -> Array: ...
+def unpool_backward(dy: Array, indices: Array, output_size: tuple[int, ...]) -> Array: ...
+
+# resize
+resample_modes: dict[str, int]
+sample_modes: dict[str, int]
+outside_modes: dict[str, int]
+
+def resample_forward(
+    x: Array, size: tuple[int, ...], scales: Sequence[float] | None, mode: int, aligned: bool
+) -> Array: ...
+def resample_backward(
+    dy: Array,
+    input_size: tuple[int, ...],
+    scales: Sequence[float] | None,
+    mode: int,
+    aligned: bool,
+) -> Array: ...
+def upfirdn_forward(
+    x: Array,
+    taps: Sequence[float],
+    up: tuple[int, ...],
+    down: tuple[int, ...],
+    before: tuple[int, ...],
+    after: tuple[int, ...],
+) -> Array: ...
+def upfirdn_backward(
+    dy: Array,
+    input_size: tuple[int, ...],
+    taps: Sequence[float],
+    up: tuple[int, ...],
+    down: tuple[int, ...],
+    before: tuple[int, ...],
+    after: tuple[int, ...],
+) -> Array: ...
+def affine_grid_forward(theta: Array, size: tuple[int, ...], aligned: bool) -> Array: ...
+def affine_grid_backward(dgrid: Array, aligned: bool) -> Array: ...
+def grid_sample_forward(x: Array, grid: Array, mode: int, outside: int, aligned: bool) -> Array: ...
+def grid_sample_backward(
+    dy: Array, x: Array, grid: Array, mode: int, outside: int, aligned: bool, need: int
+) -> tuple[Array | None, Array | None]: ...
+def warp_affine(
+    x: Array, matrix: Array, size: tuple[int, ...], mode: int, outside: int, fill: float
+) -> Array: ...
 
 # normalisation; kind: 0 batch, 1 instance, 2 group, 3 adaptive instance
 def channel_norm_forward(
@@ -335,6 +412,12 @@ def gaussian_kl_forward(mu: Array, logvar: Array, reduction: int) -> Array: ...
 def gaussian_kl_backward(
     dy: Array, mu: Array, logvar: Array, reduction: int, need: int = 3
 ) -> tuple[Array | None, Array | None]: ...
+def gaussian_nll_forward(
+    x: Array, t: Array, var: Array, eps: float, constant: float, reduction: int
+) -> Array: ...
+def gaussian_nll_backward(
+    dy: Array, x: Array, t: Array, var: Array, eps: float, reduction: int, need: int = 7
+) -> tuple[Array | None, Array | None, Array | None]: ...
 def dice_loss_forward(p: Array, t: Array, smooth: float, reduction: int) -> Array: ...
 def dice_loss_backward(
     dy: Array, p: Array, t: Array, smooth: float, reduction: int, need: int = 3

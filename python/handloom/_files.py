@@ -18,6 +18,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     directory, name = os.path.split(target)
     if os.path.isdir(target):
         raise IsADirectoryError(f"expected the path of a file, {os.fspath(path)!r} is a directory")
+    if not os.path.isdir(directory):
+        raise FileNotFoundError(f"there is no directory {directory!r} to write {name!r} to")
     temporary = os.path.join(directory, f".{name[:200]}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:

@@ -28,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else list(argv)
     parser = _parser(words)
+    if not words:
+        parser.print_help(sys.stderr)
+        return USAGE
     args = parser.parse_args(words)
     try:
         if args.command == "info":
@@ -169,6 +172,8 @@ def _train(args: argparse.Namespace) -> int:
         printer.table(table)
     for path in result.files:
         print(f"wrote {path}")
+    if args.out is None:
+        print(f"nothing saved; for weights and plots: handloom train {task.name} --out DIR")
     return FAILED if result.failed else OK
 
 

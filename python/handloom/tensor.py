@@ -336,6 +336,15 @@ class Tensor(Methods):
             return array.astype(dtype)
         return array.copy() if copy else array
 
+    def __format__(self, spec: str) -> str:
+        if not spec:
+            return str(self)
+        if self._array.size != 1:
+            raise TypeError(
+                f"format: {spec!r} is for one number, the tensor has shape {self.shape}"
+            )
+        return format(self.item(), spec)
+
     def __dlpack__(self, **options: Any) -> Any:
         return self._array.__dlpack__(**options)
 

@@ -5,9 +5,21 @@ from __future__ import annotations
 from handloom.bench.cases import Case
 from harness import Op
 
-from . import conv, dense, elementwise, layout, loss, norm, random, reduce, softmax
+from . import (
+    conv,
+    dense,
+    elementwise,
+    layout,
+    loss,
+    norm,
+    pool,
+    random,
+    reduce,
+    resize,
+    softmax,
+)
 
-_FAMILIES = (conv, dense, elementwise, layout, loss, norm, random, reduce, softmax)
+_FAMILIES = (conv, dense, elementwise, layout, loss, norm, pool, random, reduce, resize, softmax)
 
 OPS: dict[str, Op] = {name: op for family in _FAMILIES for name, op in family.OPS.items()}
 CASES: tuple[Case, ...] = tuple(case for family in _FAMILIES for case in family.CASES)

@@ -142,6 +142,13 @@ def binary(name: str, reference: Callable[..., Any], inputs: Maker = normal) -> 
     )
 
 
+def between_steps(case: Case, rng: np.random.Generator) -> Arrays:
+    """Odd halves over small whole numbers: no quotient is near a whole one, where floor jumps."""
+    top, bottom = case.shapes
+    a, b = rng.integers(-20, 20, top) + 0.5, rng.choice([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0], bottom)
+    return np.asarray(a), np.asarray(b)
+
+
 UNARY = {
     "abs": unary("abs", np.abs),
     "ceil": unary("ceil", np.ceil),
@@ -186,15 +193,20 @@ UNARY = {
 BINARY = {
     "add": binary("add", np.add),
     "div": binary("div", np.divide, nonzero),
+    "floor_divide": binary("floor_divide", np.floor_divide, between_steps),
     "maximum": binary("maximum", np.maximum, apart),
     "minimum": binary("minimum", np.minimum, apart),
     "mul": binary("mul", np.multiply),
     "pow": binary("pow", np.power, power_inputs),
     "prelu": binary("prelu", prelu),
+    "remainder": binary("remainder", np.remainder, between_steps),
     "sub": binary("sub", np.subtract),
 }
 # A difference is measured against what it is made of.
 BINARY["sub"] = BINARY["sub"]._replace(magnitude=lambda a, b: np.abs(a) + np.abs(b))
+BINARY["remainder"] = BINARY["remainder"]._replace(
+    magnitude=lambda a, b: np.broadcast_to(np.abs(b), np.broadcast_shapes(a.shape, b.shape))
+)
 BINARY["pow"] = BINARY["pow"]._replace(magnitude=np.power)
 
 OPS = {

@@ -240,6 +240,28 @@ def gaussian_kl_size(mu: Any, logvar: Any, reduction: str = "mean") -> Any:
     return reduced(each.reshape(len(mu), -1).sum(-1), reduction)
 
 
+def triple_inputs(case: Case, rng: np.random.Generator) -> Arrays:
+    """Means, what was seen, variances."""
+    (shape,) = case.shapes
+    return rng.standard_normal(shape), rng.standard_normal(shape), rng.uniform(0.1, 2, shape)
+
+
+def gaussian_nll(
+    x: Any,
+    t: Any,
+    var: Any,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+    size: bool = False,
+) -> Any:
+    u = np.maximum(var, x.dtype.type(eps))
+    log_u = np.abs(np.log(u)) if size else np.log(u)
+    constant = x.dtype.type(np.log(2 * np.pi) / 2 if full else 0)
+    d = np.abs(x) + np.abs(t) if size else x - t
+    return reduced((log_u + d**2 / u) / 2 + constant, reduction)
+
+
 def dice_loss(p: Any, t: Any, smooth: float = 1.0, reduction: str = "mean") -> Any:
     p, t = p.reshape(len(p), -1), t.reshape(len(t), -1)
     above = 2 * (p * t).sum(-1) + p.dtype.type(smooth)
@@ -285,6 +307,16 @@ OPS = {
         magnitude=gaussian_kl_size,
         backward=lambda dy, x, y, o: kernels.gaussian_kl_backward(dy, *x, **o),
         wrt=(0, 1),
+    ),
+    "gaussian_nll_loss": Op(
+        kernels.gaussian_nll_loss,
+        gaussian_nll,
+        inputs=triple_inputs,
+        magnitude=lambda *inputs, **o: gaussian_nll(*inputs, **o, size=True),
+        backward=lambda dy, x, y, o: kernels.gaussian_nll_loss_backward(
+            dy, *x, **o, need=("x", "target", "var")
+        ),
+        wrt=(0, 1, 2),
     ),
     "dice_loss": Op(
         kernels.dice_loss,
@@ -364,6 +396,13 @@ CASES = (
         for shape in ((5, 3), (4, 2, 33), (3, 6000), (900, 20))
         for r in _REDUCTIONS
     ),
+    *(
+        _case("gaussian_nll_loss", shape, reduction=r, full=full)
+        for shape in ((5, 3), (4, 2, 33), (3, 6000))
+        for r in _REDUCTIONS
+        for full in (False, True)
+    ),
+    _case("gaussian_nll_loss", (0, 3), reduction="sum"),
     *(
         _case("dice_loss", shape, reduction=r)
         for shape in ((5, 3), (4, 2, 33), (3, 6000))

@@ -49,9 +49,9 @@ HL_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
 HL_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
   return (Vec<double>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
 }
-// The unmasked intrinsics of GCC 12 warn of an uninitialised register of their own (GCC bug
-// 105593).
-// Unmasked intrinsics start from an undefined register, of which GCC 12 warns; a full mask costs nothing.
+// Unmasked intrinsics start from an undefined register, of which
+// GCC 12 warns (GCC bug 105593);
+// a full mask costs nothing.
 HL_INLINE Vec<float> sqrt(Vec<float> v) {
   return (Vec<float>)_mm512_maskz_sqrt_ps(0xffff, (__m512)v);
 }

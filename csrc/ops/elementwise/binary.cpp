@@ -84,6 +84,51 @@ struct Pow {
   }
 };
 
+// a / b may round up to a whole number that it does not reach (1 / 0.1 is below 10): the remainder,
+// which fmod gives exactly, decides. After NumPy's npy_divmod.
+struct FloorDivide {
+  template <class V>
+  static HL_INLINE V forward(V a, V b) {
+    const V zero = {}, one = number<V>(1), rest = fmod(a, b);
+    const auto crosses = (rest != zero) & ((b < zero) != (rest < zero));
+    const V q = (a - rest) / b - select(crosses, one, zero);
+    const V whole = floor_of(q);
+    const V y = select(q == zero, copysign(zero, a / b),
+                       select(q - whole > number<V>(0.5), whole + one, whole));
+    return select(b == zero, a / b, y);
+  }
+  template <class V>
+  static HL_INLINE V grad_a(V, V, V, V) {
+    return V{};
+  }
+  template <class V>
+  static HL_INLINE V grad_b(V, V, V, V) {
+    return V{};
+  }
+  template <class V>
+  static HL_INLINE V floor_of(V x) {
+    const V r = rint(x);
+    return select(r > x, r - number<V>(1), r);
+  }
+};
+
+struct Remainder {
+  template <class V>
+  static HL_INLINE V forward(V a, V b) {
+    const V zero = {}, rest = fmod(a, b);
+    const auto crosses = (rest != zero) & ((b < zero) != (rest < zero));
+    return select(crosses, rest + b, select(rest == zero, copysign(rest, b), rest));
+  }
+  template <class V>
+  static HL_INLINE V grad_a(V dy, V, V, V) {
+    return dy;
+  }
+  template <class V>
+  static HL_INLINE V grad_b(V dy, V a, V b, V) {
+    return -dy * FloorDivide::forward(a, b);
+  }
+};
+
 struct Maximum {
   template <class V>
   static HL_INLINE V forward(V a, V b) {
@@ -171,6 +216,8 @@ Tiles tiles_of(BinaryOp op) {
       return tiles<Add, T>();
     case BinaryOp::kDiv:
       return tiles<Div, T>();
+    case BinaryOp::kFloorDivide:
+      return tiles<FloorDivide, T>();
     case BinaryOp::kMaximum:
       return tiles<Maximum, T>();
     case BinaryOp::kMinimum:
@@ -181,6 +228,8 @@ Tiles tiles_of(BinaryOp op) {
       return tiles<Pow, T>();
     case BinaryOp::kPrelu:
       return tiles<Prelu, T>();
+    case BinaryOp::kRemainder:
+      return tiles<Remainder, T>();
     case BinaryOp::kSub:
       return tiles<Sub, T>();
     default:

@@ -72,11 +72,13 @@ constexpr int kNoActivation = -1;  // where a kernel can finish with a UnaryOp
 enum class BinaryOp : int {
   kAdd,
   kDiv,
+  kFloorDivide,
   kMaximum,
   kMinimum,
   kMul,
   kPow,
-  kPrelu,  // a > 0 ? a : b a
+  kPrelu,      // a > 0 ? a : b a
+  kRemainder,  // a - floor(a / b) b, exactly: it has b's sign
   kSub,
   kCount
 };

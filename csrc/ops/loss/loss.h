@@ -30,6 +30,13 @@
 // from a standard normal (Kingma and Welling 2013, appendix B). dice: rows p, t (N, M): L = 1 - (2
 // S p t + s) / (S p + S t + s) (Milletari et al. 2016, without their squares).
 //
+// gaussian_nll: x is the mean and v the variance of a normal distribution, t what was seen (Nix and
+// Weigend 1994); c is 0, or log(2 pi) / 2 for the full likelihood:
+//
+//   L = (log u + (x-t)^2 / u) / 2 + c,  u = max(v, eps);  dv = (1/u - (x-t)^2 / u^2) / 2
+//
+// dv ignores the max, as in PyTorch: else a variance below eps could never grow again.
+//
 // All arrays are contiguous.
 #pragma once
 
@@ -96,6 +103,19 @@ template <class T>
 using pointwise_loss_backward_t = void(Ctx&, const PointwiseLossShape&, const T* dy, const T* x,
                                        const T* t, const T* weight, const T* pos_weight, T* dx,
                                        T* dt);
+
+struct GaussianNllShape {
+  Reduction reduction;
+  int64_t size;
+  double eps, constant;
+};
+
+template <class T>
+using gaussian_nll_forward_t = void(Ctx&, const GaussianNllShape&, const T* x, const T* t,
+                                    const T* var, T* loss);
+template <class T>
+using gaussian_nll_backward_t = void(Ctx&, const GaussianNllShape&, const T* dy, const T* x,
+                                     const T* t, const T* var, T* dx, T* dt, T* dvar);
 
 struct RowLossShape {
   int64_t N, M;

@@ -15,8 +15,6 @@
 
 namespace hl {
 
-
-
 struct LinearShape {
   int64_t M, I, O;
   int activation;  // a UnaryOp, or kNoActivation

@@ -102,6 +102,6 @@ def tail_sizes(limit: int) -> tuple[int, ...]:
 
 def all_cases() -> tuple[Case, ...]:
     """Every measured case of every family; ``tests/reference`` adds sizes that only tests want."""
-    from . import conv, dense, norm
+    from . import conv, dense, norm, pool, resize
 
-    return (*dense.CASES, *conv.CASES, *norm.CASES)
+    return tuple(c for room in (dense, conv, pool, norm, resize) for c in room.CASES)

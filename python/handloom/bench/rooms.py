@@ -7,7 +7,7 @@ from typing import Any
 
 from .cases import Case
 
-ROOMS = {"conv": "handloom.bench.conv", "norm": "handloom.bench.norm"}
+ROOMS = {name: f"handloom.bench.{name}" for name in ("conv", "norm", "pool", "resize")}
 
 
 def room_of(case: Case) -> Any:

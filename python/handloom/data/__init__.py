@@ -1,5 +1,6 @@
 """Data: sets to train on, batches, splits, scaling, and readers of the usual files."""
 
+from . import augment as augment
 from .catalog import Data, load, names
 from .dataset import Dataset, Subset, TensorDataset, collate
 from .loader import DataLoader
@@ -16,6 +17,7 @@ __all__ = [
     "Subset",
     "Table",
     "TensorDataset",
+    "augment",
     "collate",
     "k_fold",
     "load",

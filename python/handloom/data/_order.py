@@ -5,14 +5,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .._runtime import next_draw
+
 _OWN_WORD = 0x68616E64
 
 
 def fresh_seed() -> int:
-    """Returns a seed from the operating system, for a caller that gave none."""
-    import secrets
+    """Returns a seed of 63 bits for a caller that gave none.
 
-    return secrets.randbits(63)
+    It takes one draw of the calling thread's generator, so it follows `hl.manual_seed`; without
+    that, the operating system seeded the generator.
+    """
+    words = np.random.SeedSequence((_OWN_WORD, *next_draw())).generate_state(1, np.uint64)
+    return int(words[0] >> np.uint64(1))
 
 
 def checked_seed(seed: int | None, op: str) -> int:

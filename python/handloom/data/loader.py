@@ -32,7 +32,8 @@ class DataLoader:
         batch_size: Samples in a batch, at least 1.
         shuffle: Whether each epoch takes the samples in a new random order.
         drop_last: Whether to leave out a last batch that is smaller than `batch_size`.
-        seed: Fixes the orders. None draws one from the system; `loader.seed` tells it.
+        seed: Fixes the orders. None draws one if there is something to shuffle, so that
+            `hl.manual_seed` fixes it; `loader.seed` tells it.
         num_workers: Threads that load batches ahead; 0 stands for one, where `prefetch` asks for
             any. More than one calls the dataset from several threads at once.
         prefetch: Batches to keep ready in the background; 0 loads in the calling thread. None
@@ -40,6 +41,10 @@ class DataLoader:
             longer than gathering it), else 2 per thread.
         collate_fn: Makes a batch from a list of samples instead of the stacking; arrays inside
             the tuples, lists and dicts that it returns become tensors.
+        transform: Called on each batch of arrays, `transform(*batch, index=…, epoch=…)` with the
+            samples' numbers in the dataset, int64 `(batch,)`; what it returns is the batch. A
+            `data.augment.Compose` of (x, y) draws its random numbers from these, so that they too
+            do not depend on `num_workers`.
 
     Attributes:
         epoch: Number of the epoch that the next `for` begins, from 0; set it to resume a run.
@@ -60,6 +65,7 @@ class DataLoader:
         num_workers: int = 0,
         prefetch: int | None = None,
         collate_fn: Callable[[list[Any]], Any] | None = None,
+        transform: Callable[..., Any] | None = None,
     ) -> None:
         if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
             raise TypeError(
@@ -70,9 +76,11 @@ class DataLoader:
         self.batch_size = _count(batch_size, "batch_size", 1)
         self.shuffle = bool(shuffle)
         self.drop_last = bool(drop_last)
-        self.seed = checked_seed(seed, "DataLoader")
+        # An order that is not shuffled takes no draw: to evaluate changes no later random number.
+        self.seed = checked_seed(seed if seed is not None or shuffle else 0, "DataLoader")
         self.num_workers = _count(num_workers, "num_workers", 0)
         self.collate_fn = collate_fn
+        self.transform = transform
         self.epoch = 0
         if prefetch is None:
             inline = self.num_workers == 0 and collate_fn is None and _is_made_of_arrays(dataset)
@@ -98,10 +106,12 @@ class DataLoader:
         epoch, self.epoch = self.epoch, self.epoch + 1
         n = len(self.dataset)
         order = permutation(n, self.seed, epoch) if self.shuffle else np.arange(n)
-        return self._batches(order, len(self))
+        return self._batches(order, len(self), epoch)
 
-    def _batches(self, order: NDArray[np.int64], count: int) -> Iterator[Batch]:
+    def _batches(self, order: NDArray[np.int64], count: int, epoch: int) -> Iterator[Batch]:
         make = self._maker(order)
+        if self.transform is not None:
+            make = self._transformer(make, order, epoch)
         to_tensor = _tensor_maker()
         if self.prefetch == 0:
             for batch in range(count):
@@ -113,6 +123,21 @@ class DataLoader:
         with Prefetcher(make, count, max(self.num_workers, 1), self.prefetch) as ready:
             for batch in range(count):
                 yield _to_tensors(ready.take(batch), to_tensor)
+
+    def _transformer(
+        self, make: Callable[[int], Any], order: NDArray[np.int64], epoch: int
+    ) -> Callable[[int], Any]:
+        """Returns the function that loads batch number i and transforms it."""
+        size, transform = self.batch_size, self.transform
+        assert transform is not None
+
+        def transformed(i: int) -> Any:
+            batch = make(i)
+            fields = batch if isinstance(batch, (tuple, list)) else (batch,)
+            made = transform(*fields, index=order[i * size : (i + 1) * size], epoch=epoch)
+            return made if isinstance(made, (tuple, list, dict)) else (made,)
+
+        return transformed
 
     def _maker(self, order: NDArray[np.int64]) -> Callable[[int], Any]:
         """Returns the function that loads batch number i of an epoch."""

@@ -16,6 +16,8 @@ _NAMES = (
     "perceptron",
     "feed_forward",
     "mlp",
+    "cnn",
+    "residual",
     "depth",
     "descent",
     "optimizers",

@@ -259,6 +259,20 @@ def mistakes(images: Array, true: Array, logits: Array, title: str, count: int =
     return figure
 
 
+def tiles(images: Array, title: str, columns: int = 8) -> Figure:
+    """Draws small images (count, H, W) beside each other, each with its own range of greys."""
+    rows = -(-len(images) // columns)
+    with _figure(title, columns, rows, width=1.0 * columns, height=0.4 + 1.05 * rows) as (
+        figure,
+        axes,
+    ):
+        for axis in axes:
+            axis.set_axis_off()
+        for axis, image in zip(axes, images):
+            axis.imshow(image, cmap="gray")
+    return figure
+
+
 def decisions(
     models: Mapping[str, Callable[[Array], Array]], x: Array, y: Array, title: str
 ) -> Figure:

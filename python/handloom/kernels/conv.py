@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import _C
-from ._convolve import Array, Convolution, convolution, transposed
+from .._calls.convolve import Array, Convolution, convolution, transposed
+from .._calls.window import Padding, Sizes
 from ._options import need_mask
-from ._window import Padding, Sizes
 from .dense import activation_of
 
 Gradients = tuple[Array | None, Array | None, Array | None]

@@ -49,6 +49,8 @@ _SQRT = _C.unary_ops["sqrt"]
 _SQUARE = _C.unary_ops["square"]
 _ADD = _C.binary_ops["add"]
 _DIV = _C.binary_ops["div"]
+_FLOOR_DIVIDE = _C.binary_ops["floor_divide"]
+_REMAINDER = _C.binary_ops["remainder"]
 _MAXIMUM = _C.binary_ops["maximum"]
 _MINIMUM = _C.binary_ops["minimum"]
 _MUL = _C.binary_ops["mul"]
@@ -241,6 +243,34 @@ def div(a: Operand, b: Operand, *, out: Array | None = None) -> Array:
 def div_backward(dy: Array, a: Operand, b: Operand, *, need: tuple[str, ...] = ("a", "b")) -> Pair:
     """Gradients of :func:`div`."""
     return _C.binary_backward(_DIV, dy, a, b, None, need_mask("div_backward", need, ("a", "b")))
+
+
+def floor_divide(a: Operand, b: Operand, *, out: Array | None = None) -> Array:
+    """``floor(a / b)`` of the exact quotient, NumPy's ``//``: ``1.0 // 0.1`` is 9."""
+    return _C.binary_forward(_FLOOR_DIVIDE, a, b, out)
+
+
+def floor_divide_backward(
+    dy: Array, a: Operand, b: Operand, *, need: tuple[str, ...] = ("a", "b")
+) -> Pair:
+    """Gradients of :func:`floor_divide`, 0."""
+    return _C.binary_backward(
+        _FLOOR_DIVIDE, dy, a, b, None, need_mask("floor_divide_backward", need, ("a", "b"))
+    )
+
+
+def remainder(a: Operand, b: Operand, *, out: Array | None = None) -> Array:
+    """``a - floor(a / b) * b`` without a rounding of the quotient, NumPy's ``%``; b's sign."""
+    return _C.binary_forward(_REMAINDER, a, b, out)
+
+
+def remainder_backward(
+    dy: Array, a: Operand, b: Operand, *, need: tuple[str, ...] = ("a", "b")
+) -> Pair:
+    """Gradients of :func:`remainder`: ``dy`` and ``-dy * floor(a / b)``."""
+    return _C.binary_backward(
+        _REMAINDER, dy, a, b, None, need_mask("remainder_backward", need, ("a", "b"))
+    )
 
 
 def maximum(a: Operand, b: Operand, *, out: Array | None = None) -> Array:

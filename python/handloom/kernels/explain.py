@@ -36,9 +36,27 @@ class Explanation(NamedTuple):
     bound: str
 
 
-def explain(
-    op: str, *shapes: Any, dtype: str = "float32", **options: Any
-) -> tuple[Explanation, ...]:
+class Explanations(tuple[Explanation, ...]):
+    """A tuple of :class:`Explanation` that prints as a table."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        from .._runtime import table
+
+        head = ("kernel", "algorithm", "bound", "tile", "scratch", "MFLOP", "MB")
+        body = [
+            (
+                *(row.kernel, row.algorithm, row.bound),
+                *(" x ".join(map(str, row.tile)) if any(row.tile) else "-", str(row.scratch)),
+                *(f"{row.flops / 1e6:.3f}", f"{row.bytes / 1e6:.3f}"),
+            )
+            for row in self
+        ]
+        return table(head, body, numbers=4)
+
+
+def explain(op: str, *shapes: Any, dtype: str = "float32", **options: Any) -> Explanations:
     """Explain how a kernel would run, without running it.
 
     Args:
@@ -49,7 +67,8 @@ def explain(
         **options: The function's keyword arguments.
 
     Returns:
-        One :class:`Explanation` for each kernel that the call would run, in order.
+        One :class:`Explanation` for each kernel that the call would run, in order; prints as a
+        table.
 
     Raises:
         ValueError: An unknown op, or arguments that the op itself refuses.
@@ -66,7 +85,7 @@ def explain(
         raise ValueError(f"explain: unknown op {op!r}; choose from {names}")
     arguments = [np.empty(s, dtype) if _is_shape(s) else s for s in shapes]
     rows = _C.explain(lambda: function(*arguments, **options))
-    return tuple(
+    return Explanations(
         Explanation(*row, "compute" if row[4] > _BALANCE * max(row[5], 1.0) else "memory")
         for row in rows
     )

@@ -1,13 +1,27 @@
 """Losses of adversarial networks: short formulas of pointwise losses.
 
-``real`` and ``fake`` are what the critic says of real and generated samples, logits of any shape,
-contiguous float32 or float64. All are means. Backward functions return gradients in the order
-of the arguments.
+``real`` and ``fake`` are the raw scores that the discriminator (critic) gives to real and generated
+samples: contiguous float32 or float64 of any shape. All losses are means over the scores.
+``kind`` names the game, the same in ``handloom.nn.functional``:
+
+=================== ======================================== ==========================
+kind                discriminator                            generator
+=================== ======================================== ==========================
+``minimax``         ``-log s(real) - log(1 - s(fake))``      ``log(1 - s(fake))``
+``non_saturating``  the same                                 ``-log s(fake)``
+``wasserstein``     ``fake - real``                          ``-fake``
+``least_squares``   ``(real - 1)^2 / 2 + fake^2 / 2``        ``(fake - 1)^2 / 2``
+``hinge``           ``max(0, 1 - real) + max(0, 1 + fake)``  ``-fake``
+=================== ======================================== ==========================
+
+with s the sigmoid: Goodfellow et al. (2014) for the first two, Arjovsky et al. (2017), Mao et al.
+(2017), Lim and Ye (2017).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +29,8 @@ import numpy.typing as npt
 from .pointwise_loss import (
     binary_cross_entropy_with_logits,
     binary_cross_entropy_with_logits_backward,
+    hinge_loss,
+    hinge_loss_backward,
     mse_loss,
     mse_loss_backward,
 )
@@ -23,103 +39,108 @@ from .reduce import mean, mean_backward
 Array = npt.NDArray[Any]
 
 
-def _half(x: Array) -> Array:
-    return np.multiply(x, 0.5, dtype=x.dtype)
+def _mean(x: Array, _: Array) -> Array:
+    return mean(x)
 
 
-def _bce(x: Array, label: float) -> Array:
-    return binary_cross_entropy_with_logits(x, np.full_like(x, label))
+def _mean_backward(dy: Array, x: Array, _: Array) -> tuple[Array, None]:
+    return mean_backward(dy, x.shape), None
 
 
-def _bce_backward(dy: Array, x: Array, label: float) -> Array:
-    dx, _ = binary_cross_entropy_with_logits_backward(dy, x, np.full_like(x, label))
-    assert dx is not None
-    return dx
+class _Term(NamedTuple):
+    """``factor * loss(scores, target)``."""
+
+    loss: Callable[[Array, Array], Array]
+    slope: Callable[..., tuple[Array | None, Array | None]]
+    target: float
+    factor: float = 1.0
+
+    def value(self, scores: Array) -> Array:
+        return np.asarray(_scaled(self.loss(scores, _full(scores, self.target)), self.factor))
+
+    def gradient(self, dy: Array, scores: Array) -> Array:
+        dy = np.asarray(_scaled(dy, self.factor))
+        dx, _ = self.slope(dy, scores, _full(scores, self.target))
+        assert dx is not None
+        return dx
 
 
-def _mse_backward(dy: Array, x: Array, label: float) -> Array:
-    dx, _ = mse_loss_backward(dy, x, np.full_like(x, label))
-    assert dx is not None
-    return dx
+def _full(x: Array, value: float) -> Array:
+    # What is no array goes on to the kernel, which says so.
+    return np.full_like(x, value) if isinstance(x, np.ndarray) else x
 
 
-def _check(name: str, kind: str, kinds: tuple[str, ...]) -> None:
-    if kind not in kinds:
-        names = ", ".join(map(repr, kinds))
-        raise ValueError(f"{name}: kind is {kind!r}, expected one of {names}")
+def _scaled(x: Array, factor: float) -> Array:
+    return x if factor == 1 else np.multiply(x, factor, dtype=x.dtype)
 
 
-_GENERATORS = ("non_saturating", "minimax")
+def _bce(target: float, factor: float = 1.0) -> _Term:
+    loss, slope = binary_cross_entropy_with_logits, binary_cross_entropy_with_logits_backward
+    return _Term(loss, slope, target, factor)
 
 
-def gan_discriminator_loss(real: Array, fake: Array) -> Array:
-    """``-mean(log D(real)) - mean(log(1 - D(fake)))``, D the sigmoid; Goodfellow et al. (2014)."""
-    return np.asarray(_bce(real, 1.0) + _bce(fake, 0.0))
+class _Game(NamedTuple):
+    real: _Term
+    fake: _Term
+    generator: _Term
 
 
-def gan_discriminator_loss_backward(dy: Array, real: Array, fake: Array) -> tuple[Array, Array]:
+_UP = _Term(_mean, _mean_backward, 0.0, -1.0)
+_DOWN = _Term(_mean, _mean_backward, 0.0)
+_GAMES = {
+    "minimax": _Game(_bce(1.0), _bce(0.0), _bce(0.0, -1.0)),
+    "non_saturating": _Game(_bce(1.0), _bce(0.0), _bce(1.0)),
+    "wasserstein": _Game(_UP, _DOWN, _UP),
+    "least_squares": _Game(
+        _Term(mse_loss, mse_loss_backward, 1.0, 0.5),
+        _Term(mse_loss, mse_loss_backward, 0.0, 0.5),
+        _Term(mse_loss, mse_loss_backward, 1.0, 0.5),
+    ),
+    "hinge": _Game(
+        _Term(hinge_loss, hinge_loss_backward, 1.0),
+        _Term(hinge_loss, hinge_loss_backward, -1.0),
+        _UP,
+    ),
+}
+
+
+def _game(op: str, kind: str) -> _Game:
+    try:
+        return _GAMES[kind]
+    except KeyError:
+        names = ", ".join(_GAMES)
+        raise ValueError(f"{op}: kind {kind!r} is unknown, expected one of {names}") from None
+
+
+def gan_discriminator_loss(real: Array, fake: Array, *, kind: str = "non_saturating") -> Array:
+    """What the discriminator (critic) minimises; see the table above.
+
+    Raises:
+        TypeError: Another dtype than float32 or float64.
+        ValueError: An unknown kind.
+    """
+    game = _game("gan_discriminator_loss", kind)
+    return np.asarray(game.real.value(real) + game.fake.value(fake))
+
+
+def gan_discriminator_loss_backward(
+    dy: Array, real: Array, fake: Array, *, kind: str = "non_saturating"
+) -> tuple[Array, Array]:
     """Gradients ``(dreal, dfake)`` of :func:`gan_discriminator_loss`."""
-    return _bce_backward(dy, real, 1.0), _bce_backward(dy, fake, 0.0)
+    game = _game("gan_discriminator_loss_backward", kind)
+    return game.real.gradient(dy, real), game.fake.gradient(dy, fake)
 
 
 def gan_generator_loss(fake: Array, *, kind: str = "non_saturating") -> Array:
-    """What the generator minimises.
+    """What the generator minimises; see the table above.
 
-    Args:
-        fake: Logits of generated samples.
-        kind: ``"non_saturating"``: ``-mean(log D(fake))``; ``"minimax"``:
-            ``mean(log(1 - D(fake)))``.
+    Raises:
+        TypeError: Another dtype than float32 or float64.
+        ValueError: An unknown kind.
     """
-    _check("gan_generator_loss", kind, _GENERATORS)
-    return _bce(fake, 1.0) if kind == "non_saturating" else np.asarray(-_bce(fake, 0.0))
+    return _game("gan_generator_loss", kind).generator.value(fake)
 
 
 def gan_generator_loss_backward(dy: Array, fake: Array, *, kind: str = "non_saturating") -> Array:
     """Gradient of :func:`gan_generator_loss`."""
-    _check("gan_generator_loss_backward", kind, _GENERATORS)
-    if kind == "non_saturating":
-        return _bce_backward(dy, fake, 1.0)
-    return _bce_backward(np.asarray(-dy), fake, 0.0)
-
-
-def wasserstein_critic_loss(real: Array, fake: Array) -> Array:
-    """``mean(fake) - mean(real)``; Arjovsky et al. (2017)."""
-    return np.asarray(mean(fake) - mean(real))
-
-
-def wasserstein_critic_loss_backward(dy: Array, real: Array, fake: Array) -> tuple[Array, Array]:
-    """Gradients ``(dreal, dfake)`` of :func:`wasserstein_critic_loss`."""
-    return mean_backward(np.asarray(-dy), real.shape), mean_backward(dy, fake.shape)
-
-
-def wasserstein_generator_loss(fake: Array) -> Array:
-    """``-mean(fake)``."""
-    return np.asarray(-mean(fake))
-
-
-def wasserstein_generator_loss_backward(dy: Array, fake: Array) -> Array:
-    """Gradient of :func:`wasserstein_generator_loss`."""
-    return mean_backward(np.asarray(-dy), fake.shape)
-
-
-def lsgan_discriminator_loss(real: Array, fake: Array) -> Array:
-    """``mean((real - 1)^2) / 2 + mean(fake^2) / 2``; Mao et al. (2017)."""
-    return np.asarray(
-        _half(mse_loss(real, np.ones_like(real)) + mse_loss(fake, np.zeros_like(fake)))
-    )
-
-
-def lsgan_discriminator_loss_backward(dy: Array, real: Array, fake: Array) -> tuple[Array, Array]:
-    """Gradients ``(dreal, dfake)`` of :func:`lsgan_discriminator_loss`."""
-    half = np.asarray(_half(dy))
-    return _mse_backward(half, real, 1.0), _mse_backward(half, fake, 0.0)
-
-
-def lsgan_generator_loss(fake: Array) -> Array:
-    """``mean((fake - 1)^2) / 2``."""
-    return np.asarray(_half(mse_loss(fake, np.ones_like(fake))))
-
-
-def lsgan_generator_loss_backward(dy: Array, fake: Array) -> Array:
-    """Gradient of :func:`lsgan_generator_loss`."""
-    return _mse_backward(np.asarray(_half(dy)), fake, 1.0)
+    return _game("gan_generator_loss_backward", kind).generator.gradient(dy, fake)

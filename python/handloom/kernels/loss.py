@@ -32,8 +32,8 @@ def reduction_code(op: str, reduction: str) -> int:
     return code
 
 
-def need_mask(op: str, need: tuple[str, ...], names: tuple[str, str]) -> int:
-    """Bits of the wanted gradients: 1 for the first name, 2 for the second."""
+def need_mask(op: str, need: tuple[str, ...], names: tuple[str, ...]) -> int:
+    """Bits of the wanted gradients: 1 for the first name, 2 for the second, and so on."""
     mask = 0
     for name in need:
         if name not in names:

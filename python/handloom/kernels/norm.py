@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _C
+from .._calls.norms import ADAIN, BATCH, GROUP, INSTANCE, LAYER, PIXEL, RMS
 from ._options import need_mask
 from .dense import activation_of
 
@@ -27,8 +28,6 @@ Array = npt.NDArray[Any]
 Saved = tuple[Array, Array]
 Gradients = tuple[Array | None, Array | None, Array | None]
 
-BATCH, INSTANCE, GROUP, ADAIN = range(4)
-LAYER, RMS, PIXEL = range(3)
 _AFFINE = ("x", "weight", "bias")
 
 

@@ -8,6 +8,7 @@ number of the call and the index of the element. Without a seed, the operating s
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -22,8 +23,12 @@ Array = npt.NDArray[Any]
 _DROPOUT_KINDS = {"element": 0, "feature": 1, "alpha": 2, "feature_alpha": 3}
 
 
-def _shape(shape: int | Sequence[int]) -> Sequence[int]:
-    return (shape,) if isinstance(shape, int) else shape
+def _shape(op: str, shape: int | Sequence[int]) -> Sequence[int]:
+    try:
+        sizes = (shape,) if isinstance(shape, (int, np.integer)) else shape
+        return [operator.index(n) for n in sizes]
+    except TypeError:
+        raise TypeError(f"{op}: shape is {shape!r}, expected integers") from None
 
 
 def _seed(seed: int | None) -> int:
@@ -68,7 +73,7 @@ def uniform(
         TypeError: Another dtype.
         ValueError: ``low > high``, limits that are not finite, or a negative size.
     """
-    return _C.random_uniform(_shape(shape), _name(dtype), _seed(seed), call, low, high)
+    return _C.random_uniform(_shape("uniform", shape), _name(dtype), _seed(seed), call, low, high)
 
 
 def normal(
@@ -97,7 +102,7 @@ def normal(
         TypeError: Another dtype.
         ValueError: A negative ``std``, parameters that are not finite, or a negative size.
     """
-    return _C.random_normal(_shape(shape), _name(dtype), _seed(seed), call, mean, std)
+    return _C.random_normal(_shape("normal", shape), _name(dtype), _seed(seed), call, mean, std)
 
 
 def bernoulli(
@@ -121,7 +126,7 @@ def bernoulli(
         TypeError: Another dtype.
         ValueError: ``p`` outside ``[0, 1]``, or a negative size.
     """
-    return _C.random_bernoulli(_shape(shape), _name(dtype), _seed(seed), call, p)
+    return _C.random_bernoulli(_shape("bernoulli", shape), _name(dtype), _seed(seed), call, p)
 
 
 def integers(
@@ -139,7 +144,7 @@ def integers(
     Raises:
         ValueError: ``low >= high``, or a negative size.
     """
-    return _C.random_integers(_shape(shape), _seed(seed), call, low, high)
+    return _C.random_integers(_shape("integers", shape), _seed(seed), call, low, high)
 
 
 def permutation(n: int, *, seed: int | None = None, call: int = 0) -> Array:
@@ -150,7 +155,39 @@ def permutation(n: int, *, seed: int | None = None, call: int = 0) -> Array:
     Raises:
         ValueError: A negative ``n``.
     """
-    return _C.random_permutation(n, _seed(seed), call)
+    try:
+        count = operator.index(n)
+    except TypeError:
+        raise TypeError(f"permutation: n is {n!r}, expected an integer") from None
+    return _C.random_permutation(count, _seed(seed), call)
+
+
+def uniform_rows(
+    calls: Array, n: int, *, dtype: npt.DTypeLike = "float32", seed: int | None = None
+) -> Array:
+    """``(len(calls), n)`` uniform numbers: row ``r`` is ``uniform(n, seed=seed, call=calls[r])``.
+
+    Gives each sample of a batch random numbers of its own, whatever batch it is in.
+
+    Args:
+        calls: int64 or int32 ``(N,)``, read as 64 bits without sign.
+        n: Numbers in a row.
+        dtype: float32 or float64.
+        seed: Key of the generator, ``0 <= seed < 2**64``; None takes a fresh one.
+
+    Raises:
+        TypeError: Another dtype, or calls that are not integers.
+        ValueError: A negative ``n``, or not one axis.
+    """
+    return _C.random_uniform_rows(calls, n, _name(dtype), _seed(seed))
+
+
+def normal_rows(
+    calls: Array, n: int, *, dtype: npt.DTypeLike = "float32", seed: int | None = None
+) -> Array:
+    """``(len(calls), n)`` standard normal numbers: row ``r`` is that of ``normal`` with
+    ``calls[r]``; see :func:`uniform_rows`."""
+    return _C.random_normal_rows(calls, n, _name(dtype), _seed(seed))
 
 
 def dropout(

@@ -14,6 +14,7 @@ return ``dx`` in the shape of ``x``.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy.typing as npt
@@ -193,6 +194,13 @@ def cumsum_backward(dy: Array, *, axis: int = -1) -> Array:
     return _C.cumsum(dy, axis, True)
 
 
+def _axis(op: str, axis: int) -> int:
+    try:
+        return operator.index(axis)
+    except TypeError:
+        raise TypeError(f"{op}: axis is {axis!r}, expected an int") from None
+
+
 def sort(x: Array, axis: int = -1, descending: bool = False) -> tuple[Array, Array]:
     """Sort along an axis, stable in either direction.
 
@@ -201,7 +209,7 @@ def sort(x: Array, axis: int = -1, descending: bool = False) -> tuple[Array, Arr
     Returns:
         ``(values, indices)``, both of the shape of ``x``; ``indices`` is int64.
     """
-    return _C.sort(x, axis, descending)
+    return _C.sort(x, _axis("sort", axis), descending)
 
 
 def topk(x: Array, k: int, axis: int = -1, largest: bool = True) -> tuple[Array, Array]:
@@ -213,7 +221,7 @@ def topk(x: Array, k: int, axis: int = -1, largest: bool = True) -> tuple[Array,
     Raises:
         ValueError: ``k`` is negative or more than there are.
     """
-    return _C.topk(x, k, axis, largest)
+    return _C.topk(x, k, _axis("topk", axis), largest)
 
 
 def sort_backward(dy: Array, indices: Array, size: int, *, axis: int = -1) -> Array:

@@ -21,7 +21,8 @@ class _Plain(Module):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls._fusable = (cls.function.__name__, 0.0, 0.0)
+        if "function" in cls.__dict__:  # not a user's subclass, which may compute something else
+            cls._fusable = (cls.function.__name__, 0.0, 0.0)
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()

@@ -56,15 +56,6 @@ class Sequential(Module):
         return self
 
 
-def _runs_as_one(layer: Module, activation: Module) -> bool:
-    return (
-        activation._fusable is not None
-        and layer._fuses
-        and not layer._hooks
-        and not activation._hooks
-    )
-
-
 class ModuleList(Module):
     """A list whose modules belong to the module that holds it."""
 
@@ -156,6 +147,16 @@ class ModuleDict(Module):
     def items(self) -> Iterable[tuple[str, Module]]:
         """Names and modules."""
         return _below(self).items()
+
+
+def _runs_as_one(layer: Module, activation: Module) -> bool:
+    fit = layer._fuses and activation._fusable is not None
+    return fit and _is_plain(layer) and _is_plain(activation)
+
+
+def _is_plain(module: Module) -> bool:
+    """Whether calling the module is no more than its class's forward."""
+    return not module._hooks and "forward" not in module.__dict__
 
 
 def _below(module: Module) -> dict[str, Module]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from handloom import ops
-from handloom.kernels._window import Padding, Sizes, per_axis
+from handloom._calls.window import Padding, Sizes, per_axis
 from handloom.nn import init
 from handloom.nn.module import Module
 from handloom.nn.parameter import Parameter
@@ -54,7 +54,6 @@ class _ConvBase(Module):
         self.dilation = per_axis(name, "dilation", dilation, n)
         self.groups = groups
         self.activation = activation
-        self._fuses = activation is None
         kind = as_dtype(np.float32 if dtype is None else dtype, name)
         self.weight = Parameter(np.empty(self._weight_shape(), kind))
         self.bias = Parameter(np.empty(out_channels, kind)) if bias else None
@@ -75,6 +74,10 @@ class _ConvBase(Module):
 
     def forward(self, x: Any) -> Tensor:
         return self._run(x, self.activation)
+
+    @property
+    def _fuses(self) -> bool:
+        return self.activation is None
 
     def _forward_fused(self, x: Any, activation: Fusable) -> Tensor:
         return self._run(x, activation)

@@ -11,7 +11,7 @@ import numpy as np
 from handloom.nn import init
 from handloom.nn.module import Module
 from handloom.nn.parameter import Parameter
-from handloom.ops.dense import Fusable, linear
+from handloom.ops.dense import Fusable, fusable, linear
 from handloom.ops.layout import flatten, unflatten
 from handloom.tensor import DTypeLike, Tensor, as_dtype
 
@@ -47,12 +47,14 @@ class Linear(Module):
     ) -> None:
         super().__init__()
         for name, n in (("in_features", in_features), ("out_features", out_features)):
+            if not hasattr(n, "__index__"):
+                raise TypeError(f"Linear: {name} is {n!r}, expected an integer")
             if n < 0:
                 raise ValueError(f"Linear: {name} is {n}, expected at least 0")
+        fusable("Linear", activation)
         self.in_features = in_features
         self.out_features = out_features
         self.activation = activation
-        self._fuses = activation is None
         kind = as_dtype(np.float32 if dtype is None else dtype, "Linear")
         self.weight = Parameter(np.empty((out_features, in_features), kind))
         self.bias = Parameter(np.empty(out_features, kind)) if bias else None
@@ -67,6 +69,10 @@ class Linear(Module):
 
     def forward(self, x: Any) -> Tensor:
         return linear(x, self.weight, self.bias, self.activation)
+
+    @property
+    def _fuses(self) -> bool:
+        return self.activation is None
 
     def _forward_fused(self, x: Any, activation: Fusable) -> Tensor:
         return linear(x, self.weight, self.bias, activation)

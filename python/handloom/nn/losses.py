@@ -47,6 +47,24 @@ class GaussianKLLoss(_Plain):
     function = staticmethod(ops.gaussian_kl)
 
 
+class GaussianNLLLoss(_Loss):
+    """Negative log likelihood of a normal distribution: forward(mean, target, variance).
+
+    Args:
+        full: Whether to add the constant ½log 2π.
+        eps: The smallest variance.
+        reduction: "mean", "sum" or "none".
+    """
+
+    def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.full = full
+        self.eps = eps
+
+    def forward(self, x: Any, target: Any, var: Any) -> Tensor:
+        return ops.gaussian_nll_loss(x, target, var, self.full, self.eps, self.reduction)
+
+
 class CrossEntropyLoss(_Loss):
     """Softmax and negative log likelihood; see `F.cross_entropy`.
 

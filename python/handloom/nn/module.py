@@ -36,11 +36,15 @@ class Module:
     # none of its own: Sequential runs such a pair as one kernel.
     _fusable: Fusable | None = None
     _forward_fused: Callable[..., Any] | None = None
-    _fuses: bool = True
+
+    @property
+    def _fuses(self) -> bool:
+        return True
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "forward" in cls.__dict__:  # what was inherited belongs to another forward
+        if "forward" in cls.__dict__ or "__call__" in cls.__dict__:
+            # What was inherited belongs to another forward.
             for name in ("_fusable", "_forward_fused"):
                 if name not in cls.__dict__:
                     setattr(cls, name, None)

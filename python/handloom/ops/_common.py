@@ -24,7 +24,10 @@ def array_of(x: TensorLike) -> Array:
 
 def dense(a: Array) -> Array:
     """a itself if it is contiguous, else a contiguous copy (the `copy` of the profile)."""
-    return a if a.flags.c_contiguous else _C.copy(a, None)
+    try:
+        return a if a.flags.c_contiguous else _C.copy(a, None)
+    except AttributeError:
+        return a  # no array: the kernel says so
 
 
 def is_float(a: Array) -> bool:

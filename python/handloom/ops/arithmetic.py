@@ -301,16 +301,17 @@ def floor_divide(a: Operand, b: Operand) -> Tensor:
     if not floating:
         return _integers(np.floor_divide, a, b)
     a, b = (v.detach() if isinstance(v, Tensor) else v for v in (a, b))
-    out: Tensor = Unary().run1(div(a, b), _C.unary_ops["floor"], 0.0, 0.0)
+    out: Tensor = Binary().run((a, b), _OP["floor_divide"])
     return out
 
 
 def remainder(a: Operand, b: Operand) -> Tensor:
-    """a − ⌊a/b⌋·b by element, Python's %."""
+    """a − ⌊a/b⌋·b by element, Python's %: exact, with the sign of b."""
     a, b, floating = _meet(a, b, "remainder")
     if not floating:
         return _integers(np.remainder, a, b)
-    return sub(a, mul(floor_divide(a, b), b))
+    out: Tensor = Binary().run((a, b), _OP["remainder"])
+    return out
 
 
 _COMPARE = {

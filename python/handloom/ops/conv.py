@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from handloom import _C
+from handloom._calls.convolve import Convolution, convolution, transposed
+from handloom._calls.window import Padding, Sizes
 from handloom._tape import Function
-from handloom.kernels._convolve import Convolution, convolution, transposed
-from handloom.kernels._window import Padding, Sizes
 from handloom.ops._common import TensorLike, array_of, dense
 from handloom.ops.dense import CODES, NEEDS_Z, Activation, Fusable, fusable
 from handloom.tensor import Array, Tensor

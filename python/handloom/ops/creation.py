@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from typing import Any
 
 import numpy as np
 
 from handloom.ops._common import Scalar, TensorLike, array_of, sizes_of
 from handloom.tensor import FLOATS, DTypeLike, Tensor, as_dtype, check_device, wrap
+
+_MOST = (1 << 63) // 8  # elements of 8 bytes that a signed 64-bit count of bytes can tell
 
 
 def _made(array: np.ndarray[Any, Any], requires_grad: bool, device: object) -> Tensor:
@@ -18,6 +22,18 @@ def _made(array: np.ndarray[Any, Any], requires_grad: bool, device: object) -> T
     return out
 
 
+def _sizes(shape: tuple[Any, ...], op: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(operator.index(n) for n in sizes_of(shape))
+    except TypeError:
+        raise TypeError(f"{op}: the shape is {shape}, expected integers") from None
+    if min(sizes, default=0) < 0:
+        raise ValueError(f"{op}: shape {sizes} has a negative size")
+    if math.prod(n or 1 for n in sizes) > _MOST:  # NumPy counts so too
+        raise ValueError(f"{op}: shape {sizes} has more elements than can be counted")
+    return sizes
+
+
 def _dtype(dtype: DTypeLike, op: str) -> np.dtype[Any]:
     return FLOATS[0] if dtype is None else as_dtype(dtype, op)
 
@@ -26,14 +42,14 @@ def zeros(
     *shape: Any, dtype: DTypeLike = None, requires_grad: bool = False, device: object = None
 ) -> Tensor:
     """Zeros, float32 unless dtype says otherwise: `zeros(2, 3)` or `zeros((2, 3))`."""
-    return _made(np.zeros(sizes_of(shape), _dtype(dtype, "zeros")), requires_grad, device)
+    return _made(np.zeros(_sizes(shape, "zeros"), _dtype(dtype, "zeros")), requires_grad, device)
 
 
 def ones(
     *shape: Any, dtype: DTypeLike = None, requires_grad: bool = False, device: object = None
 ) -> Tensor:
     """Ones, float32 unless dtype says otherwise."""
-    return _made(np.ones(sizes_of(shape), _dtype(dtype, "ones")), requires_grad, device)
+    return _made(np.ones(_sizes(shape, "ones"), _dtype(dtype, "ones")), requires_grad, device)
 
 
 def full(
@@ -47,7 +63,8 @@ def full(
     if dtype is None:
         kind = np.asarray(value).dtype.kind
         dtype = {"f": np.float32, "b": np.bool_}.get(kind, np.int64)
-    return _made(np.full(sizes_of((shape,)), value, as_dtype(dtype, "full")), requires_grad, device)
+    array = np.full(_sizes((shape,), "full"), value, as_dtype(dtype, "full"))
+    return _made(array, requires_grad, device)
 
 
 def arange(

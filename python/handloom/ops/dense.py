@@ -60,8 +60,11 @@ class Linear(Function):
     fresh = True
 
     def forward(ctx, x: Array, w: Array, b: Array | None) -> Array:
-        if not (x.flags.c_contiguous and w.flags.c_contiguous):
-            x, w = dense(x), dense(w)
+        try:
+            if not (x.flags.c_contiguous and w.flags.c_contiguous):
+                x, w = dense(x), dense(w)
+        except AttributeError:
+            pass  # no array: the kernel says so
         ctx.saved = (x, w)
         y: Array = _linear_forward(x, w, b)
         return y
@@ -84,8 +87,11 @@ class LinearAct(Function):
         return "linear"
 
     def forward(ctx, x: Array, w: Array, b: Array | None, act: int, p0: float, p1: float) -> Array:
-        if not (x.flags.c_contiguous and w.flags.c_contiguous):
-            x, w = dense(x), dense(w)
+        try:
+            if not (x.flags.c_contiguous and w.flags.c_contiguous):
+                x, w = dense(x), dense(w)
+        except AttributeError:
+            pass  # no array: the kernel says so
         ctx.act = act, p0, p1
         y: Array
         if ctx.need and act in NEEDS_Z:

@@ -82,12 +82,14 @@ def clamp(x: TensorLike, min: float | None = None, max: float | None = None) -> 
     """Limits values to [min, max]; None is no limit. NumPy's `clip`.
 
     Raises:
-        ValueError: Neither bound is given.
+        ValueError: Neither bound is given, or min is above max.
     """
     if min is None and max is None:
         raise ValueError("clamp: expects min, max or both, got neither")
     low = -_INF if min is None else float(min)
     high = _INF if max is None else float(max)
+    if not low <= high:
+        raise ValueError(f"clamp: min = {low} is not at most max = {high}")
     out: Tensor = Clamp().run1(x, low, high)
     return out
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from handloom import _C
 from handloom._tape import Function
 from handloom.ops._common import TensorLike, dense, reduction_of
 from handloom.ops.arithmetic import div
+from handloom.ops.layout import expand, unsqueeze
 from handloom.tensor import Array, Tensor
 
 _POINTWISE = _C.pointwise_losses
@@ -139,6 +141,29 @@ class GaussianKl(Function):
     def backward(ctx, dy: Array) -> tuple[Array | None, Array | None]:
         mu, logvar = ctx.saved
         return _C.gaussian_kl_backward(dense(dy), mu, logvar, ctx.reduction, ctx.need)
+
+
+class GaussianNll(Function):
+    """(log u + (x − target)²/u)/2 + constant, u = max(var, eps); all three may have a gradient."""
+
+    __slots__ = ("options",)
+    fresh = True
+
+    @property
+    def name(self) -> str:
+        return "gaussian_nll_loss"
+
+    def forward(
+        ctx, x: Array, target: Array, var: Array, eps: float, constant: float, reduction: int
+    ) -> Array:
+        x, target, var = dense(x), dense(target), dense(var)
+        ctx.options, ctx.saved = (eps, reduction), (x, target, var)
+        return _C.gaussian_nll_forward(x, target, var, eps, constant, reduction)
+
+    def backward(ctx, dy: Array) -> tuple[Array | None, Array | None, Array | None]:
+        x, target, var = ctx.saved
+        eps, reduction = ctx.options
+        return _C.gaussian_nll_backward(dense(dy), x, target, var, eps, reduction, ctx.need)
 
 
 class DiceLoss(Function):
@@ -328,6 +353,45 @@ def gaussian_kl(mu: TensorLike, logvar: TensorLike, reduction: str = "mean") -> 
         reduction: "mean" averages over the N samples what each sums over its latent axes.
     """
     out: Tensor = GaussianKl().run((mu, logvar), reduction_of(reduction, "gaussian_kl"))
+    return out
+
+
+def gaussian_nll_loss(
+    x: TensorLike,
+    target: TensorLike,
+    var: TensorLike | float,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> Tensor:
+    """(log u + (x − target)²/u)/2, u = max(var, eps): the normal distribution's (Nix & Weigend).
+
+    Args:
+        x: The means.
+        target: What was seen, of the same shape.
+        var: The variances, of the same shape, or one for each row, (…, 1) or (…); or a number.
+        full: Whether to add the constant ½log 2π.
+        eps: The smallest variance; below, the gradient is that of eps.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: Shapes that do not fit, a negative variance, or eps not above 0.
+    """
+    shape = x.shape
+    if isinstance(var, (int, float)):
+        var = np.full(shape, var, x.dtype)
+    elif var.shape != shape:
+        if var.shape == shape[:-1]:
+            var = unsqueeze(var, -1)
+        elif var.shape != (*shape[:-1], 1):
+            raise ValueError(
+                f"gaussian_nll_loss: var has shape {var.shape}, expected {shape}, or one variance "
+                f"a row: {(*shape[:-1], 1)} or {shape[:-1]}"
+            )
+        var = expand(var, shape)
+    constant = 0.5 * math.log(2.0 * math.pi) if full else 0.0
+    code = reduction_of(reduction, "gaussian_nll_loss")
+    out: Tensor = GaussianNll().run((x, target, var), float(eps), constant, code)
     return out
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from handloom import _C
+from handloom._calls.norms import ADAIN, BATCH, GROUP, INSTANCE, LAYER, PIXEL, RMS
 from handloom._tape import Function
-from handloom.kernels.norm import ADAIN, BATCH, GROUP, INSTANCE, LAYER, PIXEL, RMS
 from handloom.ops._common import TensorLike, array_of, dense
 from handloom.ops.dense import CODES, Activation, fusable
 from handloom.tensor import Array, Tensor

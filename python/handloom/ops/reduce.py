@@ -152,6 +152,11 @@ def amin(x: TensorLike, dim: Dim = None, keepdim: bool = False) -> Tensor:
 def _extreme(name: str, x: TensorLike, dim: int, keepdim: bool) -> ValuesIndices:
     a = array_of(x)
     axis = axis_of(dim, a.ndim, name)
+    if a.ndim and a.shape[axis] == 0:
+        raise ValueError(
+            f"{name}: x has shape {a.shape}: no element along axis {axis}, and there is no {name} "
+            "of nothing"
+        )
     found = argmax(x, axis, True) if name == "max" else argmin(x, axis, True)
     indices = found._array
     if a.ndim == 0:

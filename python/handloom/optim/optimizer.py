@@ -191,8 +191,15 @@ class Optimizer:
         """Goes on from what `state_dict` returned; arrays are copied.
 
         Raises:
-            ValueError: The groups have other numbers of parameters, or a state another shape.
+            ValueError: It is no optimiser's state, the groups have other numbers of parameters, or
+                a state another shape.
         """
+        if not (isinstance(state_dict, dict) and {"param_groups", "state"} <= state_dict.keys()):
+            got = sorted(map(str, state_dict)) if isinstance(state_dict, dict) else type(state_dict)
+            raise ValueError(
+                f"{self._name()}: load_state_dict expects a dict with 'state' and 'param_groups', "
+                f"got {got}"
+            )
         saved = state_dict["param_groups"]
         ours, theirs = ([len(g["params"]) for g in gs] for gs in (self.param_groups, saved))
         if ours != theirs:

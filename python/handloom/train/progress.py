@@ -115,6 +115,11 @@ class ProgressBar:
         return parts
 
 
+def _bar_cells(columns: int) -> int:
+    """A bar that leaves a narrow terminal to the figures."""
+    return min(_BAR_CELLS, columns // 8)
+
+
 class _Plain:
     """One line of text, written over with a carriage return."""
 
@@ -126,8 +131,9 @@ class _Plain:
 
         bar = ""
         if share is not None:
-            full = round(share * _BAR_CELLS)
-            bar = f"[{'=' * full}{' ' * (_BAR_CELLS - full)}] "
+            cells = _bar_cells(get_terminal_size().columns)
+            full = round(share * cells)
+            bar = f"[{'=' * full}{' ' * (cells - full)}] "
         line = bar + " | ".join(" ".join(part).strip() for part in parts)
         # A line that wraps could not be written over.
         self._write("\r\x1b[2K" + line[: get_terminal_size().columns - 1])
@@ -161,7 +167,8 @@ class _Rich:
         grid = Table.grid(padding=(0, 1))
         cells: list[Any] = []
         if share is not None:
-            cells.append(Bar(total=1.0, completed=share, width=_BAR_CELLS))
+            width = _bar_cells(self._live.console.width)
+            cells.append(Bar(total=1.0, completed=share, width=width))
         text = Text(no_wrap=True, overflow="ellipsis")
         for i, (name, value) in enumerate(parts):
             text.append(" · " if i else "", style="dim")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy.typing as npt
 
 from .. import _C
-from ._window import NAMES, Padding, Sizes, Window, pad_pairs, per_axis, window
+from .window import NAMES, Padding, Sizes, Window, pad_pairs, per_axis, window
 
 Array = npt.NDArray[Any]
 

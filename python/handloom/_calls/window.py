@@ -162,20 +162,21 @@ def output_size(
     before it is dropped (PyTorch's rule).
 
     Raises:
-        ValueError: A kernel that is larger than the padded input.
+        ValueError: A kernel that is larger than the padded input (with ``ceil_mode``, by a stride
+            or more).
     """
     out = []
     for axis, n, k, s, d, before, after in zip(AXES[len(size)], size, *w, strict=True):
         reach = d * (k - 1) + 1
-        room = n + before + after - reach
+        room = n + before + after - reach + (s - 1 if ceil_mode else 0)
         if room < 0 or n == 0:
             raise ValueError(
                 f"{op}: the kernel spans {reach} along {axis}, but x has {n}"
                 + (f" + {before} + {after} of padding" if before or after else "")
             )
-        places = (room + (s - 1 if ceil_mode else 0)) // s + 1
-        if ceil_mode and (places - 1) * s >= n + before:
-            places -= 1
+        places = room // s + 1
+        if ceil_mode:
+            places = min(places, (n + before - 1) // s + 1)
         out.append(places)
     return tuple(out)
 

@@ -1,0 +1,277 @@
+#include "ops/resize/resample.h"
+
+#include "cpu/exp_run.h"
+#include "cpu/raw.h"
+#include "kernels.h"
+#include "ops/resize/axis_map.h"
+
+namespace hl::cpu::HL_ISA {
+namespace {
+
+constexpr int64_t kSegment = 8192;  // elements of a result that are made at a time: first cache
+constexpr int64_t kTask = 32768;    // least elements of a thread's task
+constexpr int64_t kBlock = 16;      // terms of a sum in one chain
+
+template <class T>
+struct Row {
+  const T* x;
+  T weight;
+};
+
+template <class T>
+struct Maps {
+  AxisMap<T> d, h, w;
+};
+
+// Sum of weight * x[i ...] over rows, U vectors side by side.
+template <class T, int U>
+HL_INLINE void add_rows(const Row<T>* rows, int64_t n, int64_t i, int64_t lanes, Vec<T> (&sum)[U]) {
+  constexpr int L = kLanes<T>;
+  for (int64_t from = 0; from < n; from += kBlock) {
+    Vec<T> part[U] = {};
+    const int64_t stop = min64(n, from + kBlock);
+    for (int64_t k = from; k < stop; ++k) {
+      const Vec<T> w = set1(rows[k].weight);
+#pragma GCC unroll 4
+      for (int u = 0; u < U; ++u) {
+        const T* p = rows[k].x + i + u * L;
+        part[u] = fma(w, U > 1 ? load(p) : load_some(p, lanes), part[u]);
+      }
+    }
+    for (int u = 0; u < U; ++u) sum[u] += part[u];
+  }
+}
+
+// y = S weight x over rows: the axes in front of W.
+template <class T>
+void blend(const Row<T>* rows, int64_t n, int64_t width, T* y) {
+  constexpr int L = kLanes<T>;
+  if (n == 1 && rows[0].weight == T(1)) return copy_bytes(y, rows[0].x, width * int64_t(sizeof(T)));
+  int64_t i = 0;
+  for (; i + 4 * L <= width; i += 4 * L) {
+    Vec<T> sum[4] = {};
+    add_rows<T, 4>(rows, n, i, L, sum);
+    for (int u = 0; u < 4; ++u) store(y + i + u * L, sum[u]);
+  }
+  for (; i < width; i += L) {
+    Vec<T> sum[1] = {};
+    const int64_t lanes = min64(L, width - i);
+    add_rows<T, 1>(rows, n, i, lanes, sum);
+    store_some(y + i, sum[0], lanes);
+  }
+}
+
+// y = S w_k x[k C ...] for K neighbours along W.
+template <class T, int K>
+HL_INLINE void run_of(const T* x, const T* w, int64_t C, T* y) {
+  if (C == 1) {
+    T sum = w[0] * x[0];
+    for (int k = 1; k < K; ++k) sum += w[k] * x[k];
+    *y = sum;
+    return;
+  }
+  Vec<T> wide[K];
+  for (int k = 0; k < K; ++k) wide[k] = set1(w[k]);
+  for_vectors<T>(C, [&](int64_t c, int64_t lanes) __attribute__((always_inline)) {
+    Vec<T> sum = wide[0] * load_some(x + c, lanes);
+    for (int k = 1; k < K; ++k) sum = fma(wide[k], load_some(x + k * C + c, lanes), sum);
+    store_some(y + c, sum, lanes);
+  });
+}
+
+template <class T>
+void long_run(const T* x, const T* w, int64_t n, int64_t C, T* y) {
+  for_vectors<T>(C, [&](int64_t c, int64_t lanes) __attribute__((always_inline)) {
+    Vec<T> sum{};
+    for (int64_t from = 0; from < n; from += kBlock) {
+      Vec<T> part{};
+      for (int64_t k = from; k < min64(n, from + kBlock); ++k) {
+        part = fma(set1(w[k]), load_some(x + k * C + c, lanes), part);
+      }
+      sum += part;
+    }
+    store_some(y + c, sum, lanes);
+  });
+}
+
+// Elements [begin, end) of a row of the result; x + i C is element i of the row that is read.
+template <class T>
+void along(const AxisMap<T>& m, int64_t begin, int64_t end, int64_t C, const T* x, T* y) {
+  for (int64_t o = begin; o < end; ++o, y += C) {
+    const T* from = x + m.first[o] * C;
+    const T* w = m.weight + m.start[o];
+    switch (const int64_t n = m.count(o)) {
+      case 0:
+        zero_bytes(y, C * int64_t(sizeof(T)));
+        break;
+      case 1:
+        run_of<T, 1>(from, w, C, y);
+        break;
+      case 2:
+        run_of<T, 2>(from, w, C, y);
+        break;
+      case 3:
+        run_of<T, 3>(from, w, C, y);
+        break;
+      case 4:
+        run_of<T, 4>(from, w, C, y);
+        break;
+      default:
+        long_run(from, w, n, C, y);
+    }
+  }
+}
+
+template <class T>
+void copy_along(const AxisMap<T>& m, int64_t begin, int64_t end, int64_t C, const T* x, T* y) {
+  if (C == 1) {
+    for (int64_t o = begin; o < end; ++o) *y++ = x[m.first[o]];
+    return;
+  }
+  for (int64_t o = begin; o < end; ++o, y += C) {
+    const T* from = x + m.first[o] * C;
+    for_vectors<T>(C, [&](int64_t c, int64_t lanes) __attribute__((always_inline)) {
+      store_some(y + c, load_some(from + c, lanes), lanes);
+    });
+  }
+}
+
+// The rows that row (n, d, h) of the result is a sum of.
+template <class T>
+int64_t rows_of(const Maps<T>& m, const T* x, int64_t n, int64_t d, int64_t h, int64_t row,
+                Row<T>* rows) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < m.d.count(d); ++i) {
+    for (int64_t j = 0; j < m.h.count(h); ++j) {
+      const int64_t at = (n * m.d.from + m.d.first[d] + i) * m.h.from + m.h.first[h] + j;
+      rows[count++] = {x + at * row, m.d.weight[m.d.start[d] + i] * m.h.weight[m.h.start[h] + j]};
+    }
+  }
+  return count;
+}
+
+template <class T>
+int64_t buffer_bytes(int64_t from_w, int64_t C) {
+  return round_up(from_w * C * int64_t(sizeof(T)), 64);
+}
+
+template <class T>
+void apply(Ctx& ctx, const Maps<T>& m, int64_t N, int64_t C, const T* x, T* y) {
+  const int64_t W = m.w.to, in_row = m.w.from * C, out_row = W * C;
+  const int64_t segment = out_row <= 2 * kSegment ? W : max64(1, kSegment / C);
+  const int64_t segments = ceil_div(W, segment);
+  const int64_t grain = max64(1, kTask / (segment * C));
+  const int64_t tasks = N * m.d.to * m.h.to * segments;
+  parallel_for(ctx, tasks, grain, [&](int64_t begin, int64_t end, int worker) {
+    T* buffer = worker_scratch<T>(ctx, worker);
+    Row<T>* rows = reinterpret_cast<Row<T>*>(worker_scratch<unsigned char>(ctx, worker) +
+                                             buffer_bytes<T>(m.w.from, C));
+    const T* before = nullptr;  // the row that the task before this one copied
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t r = t / segments, o = t % segments * segment, stop = min64(W, o + segment);
+      const int64_t h = r % m.h.to, d = r / m.h.to % m.d.to, n = r / (m.h.to * m.d.to);
+      T* out = y + r * out_row + o * C;
+      const int64_t count = rows_of(m, x, n, d, h, in_row, rows);
+      if (count == 0) {
+        zero_bytes(out, (stop - o) * C * int64_t(sizeof(T)));
+        continue;
+      }
+      const bool whole = count == 1 && rows[0].weight == T(1);
+      if (m.w.plain) {
+        for (int64_t k = 0; k < count; ++k) rows[k].x += o * C;
+        blend(rows, count, (stop - o) * C, out);
+        continue;
+      }
+      if (whole && m.w.copies) {
+        if (segments == 1 && before == rows[0].x) {
+          copy_bytes(out, out - out_row, out_row * int64_t(sizeof(T)));
+        } else {
+          copy_along(m.w, o, stop, C, rows[0].x, out);
+        }
+        before = rows[0].x;
+        continue;
+      }
+      const T* from = rows[0].x;
+      if (!whole) {  // only the part of the rows that this segment reads
+        int64_t low = m.w.from, high = 0;
+        for (int64_t i = o; i < stop; ++i) {
+          if (m.w.count(i) == 0) continue;
+          low = min64(low, m.w.first[i]), high = max64(high, m.w.first[i] + m.w.count(i));
+        }
+        for (int64_t k = 0; k < count; ++k) rows[k].x += low * C;
+        if (low < high) blend(rows, count, (high - low) * C, buffer + low * C);
+        from = buffer;
+      }
+      along(m.w, o, stop, C, from, out);
+    }
+  });
+}
+
+const char* name_of(const ResampleShape& s) {
+  switch (s.mode) {
+    case ResampleMode::kNearest:
+    case ResampleMode::kNearestExact:
+      return "copies";
+    case ResampleMode::kFir:
+      return "separable, fir";
+    default:
+      return "separable";
+  }
+}
+
+template <class T>
+Plan plan_of(const ResampleShape& s, bool transposed) {
+  Plan p = {};
+  p.algorithm = name_of(s);
+  const int64_t* from = transposed ? s.out : s.in;
+  const int64_t* to = transposed ? s.in : s.out;
+  double from_size = double(s.N) * double(s.C), to_size = from_size, width = 1;
+  int64_t rows = 1;
+  for (int a = 0; a < 3; ++a) {
+    const int64_t run = longest_run(s, a), weights = s.out[a] * run;
+    p.shared_bytes += map_bytes<T>(s.out[a], weights);
+    if (transposed) p.shared_bytes += map_bytes<T>(s.in[a], weights);
+    if (a < 2) rows *= max64(1, transposed ? from[a] : run);
+    from_size *= double(from[a]), to_size *= double(to[a]);
+    width += s.in[a] == s.out[a] ? 0 : double(run);
+  }
+  p.worker_bytes = buffer_bytes<T>(from[2], s.C) + rows * int64_t(sizeof(Row<T>));
+  if (s.mode != ResampleMode::kNearest && s.mode != ResampleMode::kNearestExact) {
+    p.flops = 2 * width * (transposed ? from_size : to_size);
+  }
+  p.bytes = (from_size + to_size) * sizeof(T);
+  return p;
+}
+
+bool any_zero(const int64_t (&sizes)[3]) { return sizes[0] == 0 || sizes[1] == 0 || sizes[2] == 0; }
+
+}  // namespace
+
+template <class T>
+Plan resample_forward_plan(const ResampleShape& s) {
+  return plan_of<T>(s, false);
+}
+template <class T>
+void resample_forward(Ctx& ctx, const ResampleShape& s, const T* x, T* y) {
+  if (s.N * s.C == 0 || any_zero(s.out)) return;
+  unsigned char* memory = ctx.shared;
+  const AxisMap<T> d = forward_map<T>(s, 0, memory), h = forward_map<T>(s, 1, memory);
+  apply<T>(ctx, {d, h, forward_map<T>(s, 2, memory)}, s.N, s.C, x, y);
+}
+
+template <class T>
+Plan resample_backward_plan(const ResampleShape& s) {
+  return plan_of<T>(s, true);
+}
+template <class T>
+void resample_backward(Ctx& ctx, const ResampleShape& s, const T* dy, T* dx) {
+  if (s.N * s.C == 0 || any_zero(s.in)) return;
+  unsigned char* memory = ctx.shared;
+  const AxisMap<T> d = transposed_map<T>(s, 0, memory), h = transposed_map<T>(s, 1, memory);
+  apply<T>(ctx, {d, h, transposed_map<T>(s, 2, memory)}, s.N, s.C, dy, dx);
+}
+
+HL_DEFINE_KERNEL(resample_forward);
+HL_DEFINE_KERNEL(resample_backward);
+
+}  // namespace hl::cpu::HL_ISA

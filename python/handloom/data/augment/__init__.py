@@ -1,0 +1,47 @@
+"""Augmentation of images: whole batches (N, H, W, C), seeded, the same whoever loads them.
+
+augment = Compose([RandomHorizontalFlip(), RandomCrop(32, padding=4), ColorJitter(0.2, 0.2)])
+x = augment(x)                                      # numbers from handloom.manual_seed
+loader = DataLoader(data, 64, shuffle=True, transform=augment)   # by sample and epoch
+"""
+
+from .color import ColorJitter, RandomBrightness, RandomContrast
+from .geometry import (
+    CenterCrop,
+    RandomAffine,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    RandomRotation,
+    RandomShear,
+    RandomTranslation,
+    RandomVerticalFlip,
+    RandomZoom,
+)
+from .mix import CutMix, MixUp
+from .noise import Cutout, GaussianNoise, RandomErasing
+from .transform import Batch, Compose, Transform
+
+__all__ = [
+    "Batch",
+    "CenterCrop",
+    "ColorJitter",
+    "Compose",
+    "CutMix",
+    "Cutout",
+    "GaussianNoise",
+    "MixUp",
+    "RandomAffine",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomHorizontalFlip",
+    "RandomResizedCrop",
+    "RandomRotation",
+    "RandomShear",
+    "RandomTranslation",
+    "RandomVerticalFlip",
+    "RandomZoom",
+    "Transform",
+]

@@ -1,0 +1,30 @@
+"""What `kernels.explain` says of a call, and how it prints."""
+
+from __future__ import annotations
+
+import pytest
+
+from handloom import kernels
+
+
+def test_explanations_are_a_tuple_that_prints_as_a_table():
+    found = kernels.explain("matmul", (512, 512), (512, 512))
+    assert isinstance(found, tuple)
+    assert [(row.kernel, row.bound, row.flops) for row in found] == [
+        ("matmul", "compute", 2.0 * 512**3)
+    ]
+    head, _, line = str(found).splitlines()
+    assert head.split() == ["kernel", "algorithm", "bound", "tile", "scratch", "MFLOP", "MB"]
+    assert line.split()[:3] == ["matmul", found[0].algorithm, "compute"]
+    assert line.split()[-2:] == ["268.435", "3.146"]
+
+
+def test_a_kernel_without_tiles_says_so():
+    assert " - " in str(kernels.explain("linear", (1, 4096), (4096, 4096)))
+
+
+def test_explain_refuses_what_the_op_refuses():
+    with pytest.raises(ValueError, match="unknown op 'weave'; choose from abs"):
+        kernels.explain("weave")
+    with pytest.raises(ValueError, match="do not match"):
+        kernels.explain("matmul", (2, 3), (4, 5))
