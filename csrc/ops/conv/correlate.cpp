@@ -205,6 +205,8 @@ void correlate(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* f
                const Finish<T>& finish, T* to, T* z) {
   const CorrelateAxis* a = c.axis;
   T* packed = reinterpret_cast<T*>(ctx.shared);
+  Finish<T> rest = finish;  // the sums start from the bias
+  rest.b = nullptr;
   pack_weights(ctx, c, k, w, packed);
   const int64_t all = c.groups * c.columns, panel_size = k.depth * k.nr;
   const bool merged = k.run != c.channels || a[2].taps == 1;
@@ -237,6 +239,7 @@ void correlate(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* f
             const int64_t p1 = min64(k.panels, p0 + k.group_panels);
             const int64_t column = b.group * c.columns + p0 * k.nr;
             const int64_t columns = min64(c.columns, p1 * k.nr) - p0 * k.nr;
+            const T* bias = finish.b ? finish.b + column : nullptr;
             for (int64_t r = 0; r < b.rows; ++r) {
               const int64_t row = plane * a[1].to + (b.row + r) * a[1].place_step + a[1].place;
               const int64_t first = row * a[2].to + b.pixel * a[2].place_step + a[2].place;
@@ -244,7 +247,7 @@ void correlate(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* f
               const T* pixels = source + r * a[1].step * k.pitch[1];
               if (k.dot) {
                 dot_line<T>({k.run, k.runs, pixels, a[2].step * k.pitch[2], at,
-                             packed + b.group * panel_size, k.depth, line, step},
+                             packed + b.group * panel_size, k.depth, bias, line, step},
                             b.pixels, c.columns);
               }
               for (int64_t q = 0; q < b.pixels && !k.dot; q += k.mr) {
@@ -266,12 +269,12 @@ void correlate(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* f
                   t.stretches = k.runs;
                   t.a_at = at;
                   t.b_step = k.run * k.nr;
+                  if (bias) t.start = bias + (p - p0) * k.nr;
                   tile<T>(rows, ceil_div(n, kLanes<T>))(t);
                 }
               }
-              if (finish.needed()) {
-                finish.lines(line, z ? z + (line - to) : nullptr, step, b.pixels,
-                             finish.b ? finish.b + column : nullptr, columns);
+              if (rest.needed()) {
+                rest.lines(line, z ? z + (line - to) : nullptr, step, b.pixels, nullptr, columns);
               }
             }
           }

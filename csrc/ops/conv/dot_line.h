@@ -1,7 +1,7 @@
 // The direct convolution into few channels: a register tile would leave most of its lanes empty, so
 // the lanes go along the sum instead, which is then long.
 //
-//   y[q, o] = sum over the stretches s and k < run of  a[q * pitch + at[s] + k] w[o][s * run + k]
+//   y[q, o] = b[o] + sum over the stretches s and k < run of  a[q * pitch + at[s] + k] w[o][s * run + k]
 //
 // P pixels and O channels at a time: P + O loads serve P * O multiply-adds. The lanes are added at the
 // end, so that the order of a sum depends on nothing but its length.
@@ -27,6 +27,7 @@ struct DotLine {
   const int64_t* at;
   const T* w;
   int64_t depth;  // from channel to channel of w
+  const T* b;     // added, or null
   T* y;
   int64_t step;  // from pixel to pixel of y
 };
@@ -70,10 +71,12 @@ HL_INLINE void dot_pixels(const DotLine<T>& l, int64_t q) {
       add(x, k, [n](const T* p) __attribute__((always_inline)) { return load_n(p, n); });
     }
   }
+  T bias[O];
+  for (int o = 0; o < O; ++o) bias[o] = l.b ? l.b[o] : T(0);
 #pragma GCC unroll 8
   for (int i = 0; i < P; ++i) {
 #pragma GCC unroll 8
-    for (int o = 0; o < O; ++o) l.y[(q + i) * l.step + o] = hsum(sum[i][o]);
+    for (int o = 0; o < O; ++o) l.y[(q + i) * l.step + o] = hsum(sum[i][o]) + bias[o];
   }
 }
 
@@ -99,7 +102,7 @@ void dot_line(DotLine<T> l, int64_t pixels, int64_t channels) {
                       : now == 3 ? &dot_channels<T, 3>
                                  : &dot_channels<T, 4>;
     body(l, pixels);
-    l.w += now * l.depth, l.y += now, channels -= now;
+    l.w += now * l.depth, l.y += now, l.b += l.b ? now : 0, channels -= now;
   }
 }
 
