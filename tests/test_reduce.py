@@ -329,3 +329,14 @@ def test_the_axis_of_sort_and_topk_is_an_int(axis):
         kernels.sort(x, axis)
     with pytest.raises(TypeError, match=r"topk: axis is .*, expected an int"):
         kernels.topk(x, 1, axis)
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "norm"])
+def test_nothing_along_one_axis_beside_a_turned_one(name):
+    """The result was written from where the turned axis begins, past its end."""
+    for shape in ((0, 5), (0, 5, 40), (3, 0, 7)):
+        x = np.zeros(shape)[..., ::-1]
+        axis = shape.index(0)
+        y = getattr(kernels, name)(x, axis=axis)
+        expected = np.full(y.shape, np.nan if name == "mean" else 0.0)
+        np.testing.assert_array_equal(y, expected)

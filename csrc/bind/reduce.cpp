@@ -76,7 +76,7 @@ struct Reduction {
     }
     const bool order = s.op >= ReduceOp::kArgMax;  // otherwise elements may fold in any order
     origin[0] = origin[1] = 0;
-    if (may_flip) {
+    if (may_flip && s.count > 0) {  // the result of nothing is written front to back
       kept.flip(origin);
       if (!order) {
         int64_t move[2] = {};
