@@ -9,9 +9,8 @@
 
 namespace hl::cpu::HL_ISA {
 
-constexpr int64_t kTask = 65536;     // elements worth a task
-constexpr int64_t kPiece = 16384;    // of a long row
-constexpr int64_t kShortRow = 2048;  // several fit the first cache
+constexpr int64_t kTask = 65536;   // elements worth a task
+constexpr int64_t kPiece = 16384;  // of a long row
 
 struct Two {
   double first, second;

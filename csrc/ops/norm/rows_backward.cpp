@@ -59,17 +59,9 @@ HL_INLINE RowSlope<T> slope_of(const Two& sums, int64_t n, T mean, T rstd) {
 template <class T, RowNormKind kind, int K>
 HL_INLINE void slope_block(const T* dy, const T* x, const T* w, int64_t ld, int64_t n,
                            const RowSlope<T>* slopes, T* dx, T* dw, T* db) {
-  const bool ahead = ld <= kShortRow;  // the next rows
   for_vectors<T>(n, [=](int64_t i, int64_t lanes) __attribute__((always_inline)) {
     const Vec<T> wi = load_some(w + i, lanes);
     Vec<T> weight = {}, bias = {};
-    if (ahead) {
-#pragma GCC unroll 4
-      for (int k = K; k < 2 * K; ++k) {
-        __builtin_prefetch(dy + k * ld + i);
-        __builtin_prefetch(x + k * ld + i);
-      }
-    }
 #pragma GCC unroll 4
     for (int k = 0; k < K; ++k) {
       const RowSlope<T>& s = slopes[k];

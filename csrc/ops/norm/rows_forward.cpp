@@ -4,6 +4,7 @@
 namespace hl::cpu::HL_ISA {
 namespace {
 
+constexpr int64_t kShortRow = 2048;  // several fit the first cache
 constexpr int64_t kLongRow = 65536;  // forward, where there are few rows besides
 constexpr int64_t kFewRows = 16;
 constexpr int64_t kPastCaches = int64_t(16) << 20;
