@@ -28,6 +28,7 @@ struct Tile {
   int64_t stretches = 1;
   int64_t a_step = 0, b_step = 0;  // from one to the next, unless
   const int64_t* a_at = nullptr;   // A has places of its own
+  const T* start = nullptr;        // what the sums of each column start from: n numbers, or zeros
 };
 
 template <class T>
