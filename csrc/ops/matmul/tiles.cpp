@@ -71,7 +71,7 @@ __attribute__((noinline)) void tile_product(const Tile<T>& t) {
     for (int g = 0; g < (MR + 3) / 4; ++g) {
       a[g] = t.a + 4 * g * rs + (t.a_at ? t.a_at[stretch] : stretch * t.a_step);
     }
-    const T* b = t.b + stretch * t.b_step;
+    const T* b = t.b + (t.b_at ? t.b_at[stretch] : stretch * t.b_step);
 
     for (int64_t k = t.K; k > 0; --k) {
       Vec<T> bv[NV];
