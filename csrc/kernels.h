@@ -11,6 +11,7 @@
 #include "ops/loss/loss.h"
 #include "ops/matmul/linear.h"
 #include "ops/matmul/matmul.h"
+#include "ops/matmul/pack.h"
 #include "ops/norm/norm.h"
 #include "ops/optim/multi.h"
 #include "ops/optim/optim.h"

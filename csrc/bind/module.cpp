@@ -9,6 +9,7 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_bench(m);
   hl::bind::register_linear(m);
   hl::bind::register_matmul(m);
+  hl::bind::register_pack(m);
   hl::bind::register_conv(m);
   hl::bind::register_elementwise(m);
   hl::bind::register_binary(m);

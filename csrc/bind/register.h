@@ -13,6 +13,7 @@ void register_grid(pybind11::module_& m);
 void register_runtime(pybind11::module_& m);
 void register_linear(pybind11::module_& m);
 void register_matmul(pybind11::module_& m);
+void register_pack(pybind11::module_& m);
 void register_loss(pybind11::module_& m);
 void register_order(pybind11::module_& m);
 void register_pointwise_loss(pybind11::module_& m);

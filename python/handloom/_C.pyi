@@ -45,6 +45,7 @@ def conv_forward(
     need_z: bool,
     p0: float,
     p1: float,
+    panels: Array | None = None,
 ) -> Any: ...
 def conv_backward_data(
     op: str,
@@ -84,7 +85,9 @@ def linear_forward(
     need_z: bool = False,
     p0: float = 0.0,
     p1: float = 0.0,
+    panels: Array | None = None,
 ) -> Any: ...
+def pack_panels(w: Array, groups: int) -> Array: ...
 def linear_backward(
     dy: Array,
     x: Array,

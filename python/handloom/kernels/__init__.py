@@ -89,6 +89,7 @@ from .dense import (
     linear,
     linear_backward,
     matmul,
+    pack,
 )
 from .elementwise import (
     abs,
@@ -569,6 +570,7 @@ __all__ = [
     "optim_hyper",
     "optim_state",
     "optim_step",
+    "pack",
     "pad",
     "pad_backward",
     "permutation",
