@@ -21,8 +21,10 @@ int64_t gates_of(RnnCell cell) {
   return cell == RnnCell::kLstm ? 4 : cell == RnnCell::kGru || cell == RnnCell::kGruBefore ? 3 : 1;
 }
 // Blocks of H numbers that are saved for a step; the plain networks of tanh or ReLU need only y.
-int64_t saved_blocks(RnnCell cell) {
-  return cell == RnnCell::kTanh || cell == RnnCell::kRelu ? 0 : 4;
+enum class Kind { kPlain, kVariant };
+int64_t saved_blocks(RnnCell cell, Kind kind) {
+  if (cell == RnnCell::kTanh || cell == RnnCell::kRelu) return kind == Kind::kVariant;
+  return 4;
 }
 
 // An odd number of cache lines, so that rows do not share cache sets.
@@ -71,14 +73,24 @@ class Lengths {
   const int64_t* data_ = nullptr;
 };
 
+// What the variants have more than the plain cells.
+struct Extras {
+  py::handle peephole, w_hr, norm_ih, norm_hh;
+  double eps, drop, zone_h, zone_c;
+  int zoneout;
+  uint64_t seed, call;
+};
+
 // Shape and pointers of a call, checked.
 struct Call {
   RnnShape s;
   Array x;
   const void *h0, *c0, *w_ih, *w_hh, *b_ih, *b_hh;
+  const void *peephole = nullptr, *w_hr = nullptr, *norm_ih = nullptr, *norm_hh = nullptr;
 
   Call(const char* op, RnnCell cell, bool step, py::handle x_in, py::handle h0_in, py::handle c0_in,
-       py::handle w_ih_in, py::handle w_hh_in, py::handle b_ih_in, py::handle b_hh_in)
+       py::handle w_ih_in, py::handle w_hh_in, py::handle b_ih_in, py::handle b_hh_in,
+       const Extras* extras = nullptr)
       : s(), x(op, "x", x_in) {
     const Array ih(op, "w_ih", w_ih_in), hh(op, "w_hh", w_hh_in);
     const int64_t G = gates_of(cell);
@@ -89,11 +101,12 @@ struct Call {
     s.cell = cell;
     s.N = x.shape[0], s.T = step ? 1 : x.shape[1], s.I = x.shape[x.ndim - 1];
     s.H = s.P = hh.shape[1];
+    if (extras) add(op, *extras);
     if (s.H == 0)
       value_error(op, "w_hh has shape " + shape_text(hh.shape, 2) + ", expected H >= 1");
     if (hh.shape[0] != G * s.H) {
       value_error(op, "w_hh has shape " + shape_text(hh.shape, 2) + ", expected (" +
-                          std::to_string(G * s.H) + ", " + std::to_string(s.H) +
+                          std::to_string(G * s.H) + ", " + std::to_string(s.P) +
                           "): " + std::to_string(G) + (G == 1 ? " gate" : " gates") +
                           " of H = " + std::to_string(s.H));
     }
@@ -101,20 +114,55 @@ struct Call {
     w_ih = ih.data, w_hh = hh.data;
     b_ih = optional_array(op, "b_ih", b_ih_in, x, {G * s.H});
     b_hh = optional_array(op, "b_hh", b_hh_in, x, {G * s.H});
-    h0 = optional_array(op, "h0", h0_in, x, {s.N, s.H});
+    h0 = optional_array(op, "h0", h0_in, x, {s.N, s.P});
     c0 = optional_array(op, "c0", c0_in, x, {s.N, s.H});
-    s.gate_stride = row_stride(saved_blocks(cell) * s.H, x.itemsize);
+    const Kind kind = extras ? Kind::kVariant : Kind::kPlain;
+    s.gate_stride = row_stride(saved_blocks(cell, kind) * s.H, x.itemsize);
+    if (s.layer_norm) s.norm_stride = row_stride(2 * G * s.H + 4, x.itemsize);
   }
 
   template <class T>
   RnnInputs<T> inputs(const int64_t* lengths) const {
-    RnnInputs<T> in = {};
-    in.lengths = lengths;
-    in.x = x.as<const T>();
-    in.h0 = static_cast<const T*>(h0), in.c0 = static_cast<const T*>(c0);
-    in.w_ih = static_cast<const T*>(w_ih), in.w_hh = static_cast<const T*>(w_hh);
-    in.b_ih = static_cast<const T*>(b_ih), in.b_hh = static_cast<const T*>(b_hh);
-    return in;
+    auto given = [](const void* p) { return static_cast<const T*>(p); };
+    return {lengths,         x.as<const T>(), given(h0),      given(c0),
+            given(w_ih),     given(w_hh),     given(b_ih),    given(b_hh),
+            given(peephole), given(w_hr),     given(norm_ih), given(norm_hh)};
+  }
+
+ private:
+  void add(const char* op, const Extras& e) {
+    const int64_t G = gates_of(s.cell);
+    if (s.cell != RnnCell::kLstm && !(e.peephole.is_none() && e.w_hr.is_none())) {
+      value_error(op, "peephole and w_hr belong to the LSTM");
+    }
+    if (!e.w_hr.is_none()) {
+      const Array r(op, "w_hr", e.w_hr);
+      r.require_float().require_like(x).require_ndim(2, "(P, H)").require_shape({s.P, -1});
+      r.require_contiguous();
+      s.H = r.shape[1], s.projects = true;
+      w_hr = r.data;
+    }
+    peephole = optional_array(op, "peephole", e.peephole, x, {3, s.H});
+    norm_ih = optional_array(op, "norm_ih", e.norm_ih, x, {G * s.H});
+    norm_hh = optional_array(op, "norm_hh", e.norm_hh, x, {G * s.H});
+    if (!norm_ih != !norm_hh) value_error(op, "norm_ih and norm_hh come together or not at all");
+    s.peephole = peephole, s.layer_norm = norm_ih;
+    s.eps = e.eps;
+    s.drop = probability(op, "recurrent_dropout", e.drop);
+    s.zone_h = probability(op, "zoneout", e.zone_h),
+    s.zone_c = probability(op, "zoneout", e.zone_c);
+    s.zoneout = Zoneout(e.zoneout);
+    auto words = [](double p) { return uint64_t(p * 4294967296.0 + 0.5); };
+    s.drop_below = words(s.drop), s.zone_h_below = words(s.zone_h),
+    s.zone_c_below = words(s.zone_c);
+    s.seed = e.seed, s.call = e.call;
+  }
+
+  static double probability(const char* op, const char* name, double p) {
+    if (!(p >= 0 && p <= 1)) {
+      value_error(op, std::string(name) + " is " + std::to_string(p) + ", expected 0 to 1");
+    }
+    return p;
   }
 };
 
@@ -123,44 +171,75 @@ T* out(const py::object& a) {
   return a.is_none() ? nullptr : data_of<T>(a);
 }
 
-RnnCell cell_of(int code) {
-  if (code < 0 || code > int(RnnCell::kGruBefore)) {
+// The GRU with its reset in front is one of the variants.
+int check_cell(int code, Kind kind = Kind::kPlain) {
+  const RnnCell last = kind == Kind::kPlain ? RnnCell::kGru : RnnCell::kGruBefore;
+  if (code < 0 || code > int(last)) {
     value_error("rnn", "no cell has the code " + std::to_string(code));
   }
-  return RnnCell(code);
+  return code;
 }
 
-// (y, hn, cn, gates, cells); the last two only where `save`
-py::tuple rnn_forward(int code, py::handle x, py::handle h0, py::handle c0, py::handle w_ih,
-                      py::handle w_hh, py::handle b_ih, py::handle b_hh, py::handle lengths_in,
-                      bool reverse, bool save) {
-  const RnnCell cell = cell_of(code);
-  const char* op = kNames[code][kWhole];
-  Call c(op, cell, false, x, h0, c0, w_ih, w_hh, b_ih, b_hh);
+Extras extras_of(const py::tuple& t) {
+  return {t[0],
+          t[1],
+          t[2],
+          t[3],
+          t[4].cast<double>(),
+          t[5].cast<double>(),
+          t[6].cast<double>(),
+          t[7].cast<double>(),
+          t[8].cast<int>(),
+          t[9].cast<uint64_t>(),
+          t[10].cast<uint64_t>()};
+}
+
+// (y, hn, cn, gates, cells, norms); what is saved only where `save`
+py::tuple forward(const char* op, Call& c, py::handle lengths_in, bool reverse, bool save,
+                  Kind kind) {
   RnnShape& s = c.s;
   const Lengths lengths(op, lengths_in, s);
   s.reverse = reverse;
   s.saves = save;
-  const bool lstm = cell == RnnCell::kLstm;
-  py::object y = new_array(op, c.x.dtype, {s.N, s.T, s.H}),
-             hn = new_array(op, c.x.dtype, {s.N, s.H});
-  py::object cn = py::none(), gates = py::none(), cells = py::none();
+  const bool lstm = s.cell == RnnCell::kLstm;
+  py::object y = new_array(op, c.x.dtype, {s.N, s.T, s.P});
+  py::object hn = new_array(op, c.x.dtype, {s.N, s.P});
+  py::object cn = py::none(), gates = py::none(), cells = py::none(), norms = py::none();
   if (lstm) cn = new_array(op, c.x.dtype, {s.N, s.H});
   if (save && s.gate_stride > 0) gates = new_array(op, c.x.dtype, {s.rows, s.gate_stride});
   if (save && lstm) cells = new_array(op, c.x.dtype, {s.rows, s.H});
+  if (save && s.layer_norm) norms = new_array(op, c.x.dtype, {s.rows, s.norm_stride});
   with_float(c.x, [&](auto zero) {
     using T = decltype(zero);
-    invoke(kernels_for<T>().rnn_forward, s, c.inputs<T>(lengths.data()),
-           RnnSaved<T>{out<T>(gates), out<T>(cells), nullptr}, data_of<T>(y), data_of<T>(hn),
-           out<T>(cn));
+    const auto& table = kernels_for<T>();
+    invoke(kind == Kind::kPlain ? table.rnn_forward : table.rnn_variant_forward, s,
+           c.inputs<T>(lengths.data()), RnnSaved<T>{out<T>(gates), out<T>(cells), out<T>(norms)},
+           data_of<T>(y), data_of<T>(hn), out<T>(cn));
   });
-  return py::make_tuple(y, hn, cn, gates, cells);
+  return py::make_tuple(y, hn, cn, gates, cells, norms);
+}
+
+py::tuple rnn_forward(int code, py::handle x, py::handle h0, py::handle c0, py::handle w_ih,
+                      py::handle w_hh, py::handle b_ih, py::handle b_hh, py::handle lengths,
+                      bool reverse, bool save) {
+  const char* op = kNames[check_cell(code)][kWhole];
+  Call c(op, RnnCell(code), false, x, h0, c0, w_ih, w_hh, b_ih, b_hh);
+  return forward(op, c, lengths, reverse, save, Kind::kPlain);
+}
+
+py::tuple rnn_variant_forward(int code, py::handle x, py::handle h0, py::handle c0, py::handle w_ih,
+                              py::handle w_hh, py::handle b_ih, py::handle b_hh, py::handle lengths,
+                              bool reverse, bool save, py::tuple extras) {
+  const char* op = kNames[check_cell(code, Kind::kVariant)][kWhole];
+  const Extras e = extras_of(extras);
+  Call c(op, RnnCell(code), false, x, h0, c0, w_ih, w_hh, b_ih, b_hh, &e);
+  return forward(op, c, lengths, reverse, save, Kind::kVariant);
 }
 
 // (h, c, gates); what a cell saves of c is c
 py::tuple rnn_cell_forward(int code, py::handle x, py::handle h0, py::handle c0, py::handle w_ih,
                            py::handle w_hh, py::handle b_ih, py::handle b_hh, bool save) {
-  const RnnCell cell = cell_of(code);
+  const RnnCell cell = RnnCell(check_cell(code));
   const char* op = kNames[code][kStep];
   Call call(op, cell, true, x, h0, c0, w_ih, w_hh, b_ih, b_hh);
   RnnShape& s = call.s;
@@ -178,73 +257,98 @@ py::tuple rnn_cell_forward(int code, py::handle x, py::handle h0, py::handle c0,
   return py::make_tuple(h, c, gates);
 }
 
-// (dx, dh0, dc0, dw_ih, dw_hh, db_ih, db_hh), None for those whose bit in `need` is not set
-py::tuple backward(const char* op, bool step, RnnCell cell, py::handle dy_in, py::handle dhn_in,
-                   py::handle dcn_in, py::handle x, py::handle h0, py::handle c0, py::handle w_ih,
-                   py::handle w_hh, py::handle lengths_in, bool reverse, py::handle y_in,
-                   py::handle gates_in, py::handle cells_in, int need) {
-  const py::none none;
-  Call c(op, cell, step, x, h0, c0, w_ih, w_hh, none, none);
+struct Saved {
+  py::handle y, gates, cells, norms;
+};
+
+// (dx, dh0, dc0, dw_ih, dw_hh, db_ih, db_hh, then those of peephole, w_hr, norm_ih, norm_hh), None for
+// those whose bit in `need` is not set
+py::tuple backward(const char* op, Call& c, bool step, py::handle dy_in, py::handle dhn_in,
+                   py::handle dcn_in, py::handle lengths_in, bool reverse, const Saved& given,
+                   int need, Kind kind) {
   RnnShape& s = c.s;
   const Lengths lengths(op, lengths_in, s);
   s.reverse = reverse;
   s.saves = true;
-  const int64_t G = gates_of(cell);
-  const bool lstm = cell == RnnCell::kLstm;
-  const Dims whole = step ? Dims{s.N, s.H} : Dims{s.N, s.T, s.H};
+  const int64_t G = gates_of(s.cell);
+  const bool lstm = s.cell == RnnCell::kLstm;
+  const Dims whole = step ? Dims{s.N, s.P} : Dims{s.N, s.T, s.P};
   const void* dy = optional_array(op, "dy", dy_in, c.x, whole);
-  const void* dhn = optional_array(op, "dhn", dhn_in, c.x, {s.N, s.H});
+  const void* dhn = optional_array(op, "dhn", dhn_in, c.x, {s.N, s.P});
   const void* dcn = optional_array(op, "dcn", dcn_in, c.x, {s.N, s.H});
-  const Array y(op, "y", y_in);
-  y.require_float().require_like(c.x).require_shape(whole).require_contiguous();
-  const void *gates = nullptr, *cells = nullptr;
-  if (s.gate_stride > 0) {
-    const Array a(op, "gates", gates_in);
-    a.require_float().require_like(c.x).require_shape({s.rows, s.gate_stride}).require_contiguous();
-    gates = a.data;
-  }
-  if (lstm) {
-    const Array a(op, "cells", cells_in);
-    a.require_float().require_like(c.x).require_shape({s.rows, s.H}).require_contiguous();
-    cells = a.data;
-  }
-  const Dims shapes[7] = {c.x.dims(),     {s.N, s.H}, {s.N, s.H}, {G * s.H, s.I},
-                          {G * s.H, s.H}, {G * s.H},  {G * s.H}};
-  py::object made[7];
-  for (int i = 0; i < 7; ++i) {
-    const bool wanted = need >> i & 1 && (i != 2 || lstm);
-    made[i] = wanted ? new_array(op, c.x.dtype, shapes[i]) : py::none();
+  auto saved = [&](bool there, const char* name, py::handle object, const Dims& shape) {
+    if (!there) return static_cast<void*>(nullptr);
+    const Array a(op, name, object);
+    a.require_float().require_like(c.x).require_shape(shape).require_contiguous();
+    return a.data;
+  };
+  const void* y = saved(true, "y", given.y, whole);
+  void* gates = saved(s.gate_stride > 0, "gates", given.gates, {s.rows, s.gate_stride});
+  void* cells = saved(lstm, "cells", given.cells, {s.rows, s.H});
+  void* norms = saved(s.layer_norm, "norms", given.norms, {s.rows, s.norm_stride});
+  constexpr int kCount = 11;
+  const Dims shapes[kCount] = {c.x.dims(),     {s.N, s.P}, {s.N, s.H}, {G * s.H, s.I},
+                               {G * s.H, s.P}, {G * s.H},  {G * s.H},  {3, s.H},
+                               {s.P, s.H},     {G * s.H},  {G * s.H}};
+  py::tuple made(kind == Kind::kPlain ? 7 : kCount);
+  void* to[kCount] = {};
+  for (int i = 0; i < int(made.size()); ++i) {
+    const bool there = i == 2   ? lstm
+                       : i == 7 ? s.peephole
+                       : i == 8 ? s.projects
+                       : i >= 9 ? s.layer_norm
+                                : true;
+    py::object array = there && need >> i & 1 ? new_array(op, c.x.dtype, shapes[i]) : py::none();
+    if (!array.is_none()) to[i] = data_of(array);
+    made[size_t(i)] = array;
   }
   with_float(c.x, [&](auto zero) {
     using T = decltype(zero);
-    auto given = [](const void* p) { return static_cast<const T*>(p); };
-    RnnGradients<T> to = {};
-    to.x = out<T>(made[0]), to.h0 = out<T>(made[1]), to.c0 = out<T>(made[2]);
-    to.w_ih = out<T>(made[3]), to.w_hh = out<T>(made[4]);
-    to.b_ih = out<T>(made[5]), to.b_hh = out<T>(made[6]);
-    const RnnSaved<T> saved = {const_cast<T*>(given(gates)), const_cast<T*>(given(cells)), nullptr};
-    invoke(kernels_for<T>().rnn_backward, s, given(dy), given(dhn), given(dcn),
-           c.inputs<T>(lengths.data()), saved, y.as<const T>(), to);
+    auto in = [](const void* p) { return static_cast<const T*>(p); };
+    auto at = [](void* p) { return static_cast<T*>(p); };
+    const RnnGradients<T> gradients = {at(to[0]), at(to[1]), at(to[2]), at(to[3]),
+                                       at(to[4]), at(to[5]), at(to[6]), at(to[7]),
+                                       at(to[8]), at(to[9]), at(to[10])};
+    const auto& table = kernels_for<T>();
+    invoke(kind == Kind::kPlain ? table.rnn_backward : table.rnn_variant_backward, s, in(dy),
+           in(dhn), in(dcn), c.inputs<T>(lengths.data()),
+           RnnSaved<T>{at(gates), at(cells), at(norms)}, in(y), gradients);
   });
-  return py::make_tuple(made[0], made[1], made[2], made[3], made[4], made[5], made[6]);
+  return made;
 }
 
 py::tuple rnn_backward(int code, py::handle dy, py::handle dhn, py::handle dcn, py::handle x,
                        py::handle h0, py::handle c0, py::handle w_ih, py::handle w_hh,
                        py::handle lengths, bool reverse, py::handle y, py::handle gates,
                        py::handle cells, int need) {
-  const RnnCell cell = cell_of(code);
-  return backward(kNames[code][kWholeBackward], false, cell, dy, dhn, dcn, x, h0, c0, w_ih, w_hh,
-                  lengths, reverse, y, gates, cells, need);
+  const char* op = kNames[check_cell(code)][kWholeBackward];
+  const py::none none;
+  Call c(op, RnnCell(code), false, x, h0, c0, w_ih, w_hh, none, none);
+  return backward(op, c, false, dy, dhn, dcn, lengths, reverse, {y, gates, cells, none}, need,
+                  Kind::kPlain);
+}
+
+py::tuple rnn_variant_backward(int code, py::handle dy, py::handle dhn, py::handle dcn,
+                               py::handle x, py::handle h0, py::handle c0, py::handle w_ih,
+                               py::handle w_hh, py::handle lengths, bool reverse, py::tuple extras,
+                               py::handle y, py::handle gates, py::handle cells, py::handle norms,
+                               int need) {
+  const char* op = kNames[check_cell(code, Kind::kVariant)][kWholeBackward];
+  const py::none none;
+  const Extras e = extras_of(extras);
+  Call c(op, RnnCell(code), false, x, h0, c0, w_ih, w_hh, none, none, &e);
+  return backward(op, c, false, dy, dhn, dcn, lengths, reverse, {y, gates, cells, norms}, need,
+                  Kind::kVariant);
 }
 
 py::tuple rnn_cell_backward(int code, py::handle dh, py::handle dc, py::handle x, py::handle h0,
                             py::handle c0, py::handle w_ih, py::handle w_hh, py::handle h,
                             py::handle c, py::handle gates, int need) {
-  const RnnCell cell = cell_of(code);
+  const char* op = kNames[check_cell(code)][kStepBackward];
   const py::none none;
-  return backward(kNames[code][kStepBackward], true, cell, dh, none, dc, x, h0, c0, w_ih, w_hh,
-                  none, false, h, gates, c, need);
+  Call call(op, RnnCell(code), true, x, h0, c0, w_ih, w_hh, none, none);
+  return backward(op, call, true, dh, none, dc, none, false, {h, gates, c, none}, need,
+                  Kind::kPlain);
 }
 
 }  // namespace
@@ -259,6 +363,8 @@ void register_rnn(py::module_& m) {
   m.attr("rnn_cells") = cells;
   m.def("rnn_forward", &rnn_forward);
   m.def("rnn_backward", &rnn_backward);
+  m.def("rnn_variant_forward", &rnn_variant_forward);
+  m.def("rnn_variant_backward", &rnn_variant_backward);
   m.def("rnn_cell_forward", &rnn_cell_forward);
   m.def("rnn_cell_backward", &rnn_cell_backward);
 }

@@ -1,28 +1,10 @@
 #include "ops/rnn/cells.h"
 
 #include "cpu/simd/math.h"
+#include "ops/rnn/vectors.h"
 
 namespace hl::cpu::HL_ISA {
 namespace {
-
-#define HL_LAMBDA_INLINE __attribute__((always_inline))
-
-// f(first unit, get, put) for vectors of n units; get and put know how many there are.
-template <class T, class F>
-HL_INLINE void each_vector(int64_t n, const F& f) {
-  constexpr int L = kLanes<T>;
-  int64_t j = 0;
-  for (; j + L <= n; j += L) {
-    f(
-        j, [](const T* p) HL_LAMBDA_INLINE { return load(p); },
-        [](T* p, Vec<T> v) HL_LAMBDA_INLINE { store(p, v); });
-  }
-  if (const int64_t m = n - j; m > 0) {
-    f(
-        j, [m](const T* p) HL_LAMBDA_INLINE { return load_n(p, m); },
-        [m](T* p, Vec<T> v) HL_LAMBDA_INLINE { store_n(p, v, m); });
-  }
-}
 
 template <RnnCell kCell, class T>
 void finish(const ForwardBlock<T>& b) {

@@ -4,6 +4,7 @@
 #include "ops/rnn/cells.h"
 #include "ops/rnn/order.h"
 #include "ops/rnn/panels.h"
+#include "ops/rnn/vectors.h"
 
 namespace hl::cpu::HL_ISA {
 
@@ -147,15 +148,5 @@ struct Scratch {
     return p;
   }
 };
-
-// to[0:n] = from[0:n], or zero where there is no from.
-template <class T>
-void copy_numbers(const T* from, int64_t n, T* to) {
-  constexpr int L = kLanes<T>;
-  for (int64_t j = 0; j < n; j += L) {
-    const int64_t m = min64(L, n - j);
-    store_n(to + j, from ? load_n(from + j, m) : zero<T>(), m);
-  }
-}
 
 }  // namespace hl::cpu::HL_ISA
