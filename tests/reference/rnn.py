@@ -19,50 +19,97 @@ def sigmoid(z: Any) -> Any:
     return (np.tanh(z * z.dtype.type(0.5)) + z.dtype.type(1)) * z.dtype.type(0.5)
 
 
-def step(kind: str, options: dict[str, Any], a: Any, u: Any, h: Any, c: Any) -> tuple[Any, Any]:
-    """(h, c) from the products a = w_ih x + b_ih and u(h) = w_hh h + b_hh."""
+def layer_norm(a: Any, eps: float) -> Any:
+    centred = a - a.mean()
+    return centred / np.sqrt((centred**2).mean() + a.dtype.type(eps))
+
+
+class Weights:
+    """The arrays of a cell, and its products with their norms and biases."""
+
+    def __init__(self, kind: str, arrays: Any, options: dict[str, Any]) -> None:
+        self.w_ih, self.w_hh, self.b_ih, self.b_hh, *extras = arrays
+        features = options.get("features", ())
+        rest = iter(extras)
+        self.peephole = next(rest) if "peephole" in features else None
+        self.w_hr = next(rest) if "projection" in features else None
+        self.gains = (next(rest), next(rest)) if "layer_norm" in features else None
+        self.eps = options.get("eps", 1e-5)
+        hidden = self.w_ih.shape[0] // GATES[kind]
+        # The GRU's n is normalised by itself.
+        self.cuts = [2 * hidden] if kind == "gru" else []
+
+    def side(self, which: int, product: Any) -> Any:
+        if self.gains is not None:
+            parts = np.split(product, self.cuts)
+            product = np.concatenate([layer_norm(p, self.eps) for p in parts]) * self.gains[which]
+        bias = (self.b_ih, self.b_hh)[which]
+        return product if bias is None else product + bias
+
+
+def step(kind: str, options: dict[str, Any], w: Weights, x: Any, h: Any, seen: Any, c: Any) -> Any:
+    """(h, c) before zoneout; `seen` is what w_hh sees of h."""
+    a, u = w.side(0, w.w_ih @ x), w.side(1, w.w_hh @ seen)
     if kind == "rnn":
-        z = a + u(h)
+        z = a + u
         return (np.maximum(z, 0) if options.get("nonlinearity") == "relu" else np.tanh(z)), c
-    parts = np.split(a, GATES[kind], axis=-1)
     if kind == "lstm":
-        i, f, g, o = (p + q for p, q in zip(parts, np.split(u(h), 4, axis=-1)))
-        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-        return sigmoid(o) * np.tanh(c), c
-    products = np.split(u(h), 3, axis=-1)
-    r, z = (sigmoid(p + q) for p, q in zip(parts[:2], products))
+        i, f, g, o = np.split(a + u, 4)
+        p = np.zeros((3, c.size), c.dtype) if w.peephole is None else w.peephole
+        c = sigmoid(f + p[1] * c) * c + sigmoid(i + p[0] * c) * np.tanh(g)
+        h = sigmoid(o + p[2] * c) * np.tanh(c)
+        return (h if w.w_hr is None else w.w_hr @ h), c
+    (ar, az, an), (ur, uz, un) = np.split(a, 3), np.split(u, 3)
+    if not options.get("reset_after", True):
+        # r and z, and n, each see their own product; only with norms this differs from slicing u.
+        hidden = h.size
+        rz = w.w_hh[: 2 * hidden] @ seen
+        if w.gains is not None:
+            rz = layer_norm(rz, w.eps) * w.gains[1][: 2 * hidden]
+        ur, uz = np.split(rz if w.b_hh is None else rz + w.b_hh[: 2 * hidden], 2)
+    r, z = sigmoid(ar + ur), sigmoid(az + uz)
     if options.get("reset_after", True):
-        n = np.tanh(parts[2] + r * products[2])
+        n = np.tanh(an + r * un)
     else:
-        n = np.tanh(parts[2] + np.split(u(r * h), 3, axis=-1)[2])
+        un = w.w_hh[2 * h.size :] @ (r * seen)
+        if w.gains is not None:
+            un = layer_norm(un, w.eps) * w.gains[1][2 * h.size :]
+        n = np.tanh(an + (un if w.b_hh is None else un + w.b_hh[2 * h.size :]))
     return (1 - z) * n + z * h, c
 
 
 def recurrent(kind: str, x: Any, *rest: Any, **options: Any) -> Arrays:
     """(y, hn) or (y, hn, cn) of one layer in one direction."""
     states = rest[: _STATES[kind]]
-    w_ih, w_hh, b_ih, b_hh = rest[_STATES[kind] :]
+    w = Weights(kind, rest[_STATES[kind] :], options)
     lengths, reverse = options.get("lengths"), options.get("reverse", False)
     total, steps, _ = x.shape
-    hidden = w_hh.shape[1]
-    y = np.zeros((total, steps, hidden), x.dtype)
-    ends = [np.zeros((total, hidden), x.dtype) for _ in states]
+    wide, hidden = w.w_hh.shape[1], w.w_ih.shape[0] // GATES[kind]
+    seed, call = options.get("seed", 0), options.get("call", 0)
+    drop, zones = options.get("recurrent_dropout", 0.0), options.get("zoneout", 0.0)
+    zone_h, zone_c = zones if isinstance(zones, tuple) else (zones, zones)
+    training = options.get("training", True)
+    mask = np.ones((total, wide), x.dtype)
+    if training and total:
+        mask = kernels.dropout(mask, drop, seed=seed, call=call)
+    shape_h, shape_c = (total, steps, wide), (total, steps, hidden)
+    keep_h, keep_c = (np.full(s, p) for s, p in ((shape_h, zone_h), (shape_c, zone_c)))
+    if training:
+        keep_h = kernels.bernoulli(shape_h, zone_h, seed=seed, call=call + 1)
+        keep_c = kernels.bernoulli(shape_c, zone_c, seed=seed, call=call + 2)
+    keep_h, keep_c = keep_h.astype(x.dtype), keep_c.astype(x.dtype)
+    y = np.zeros((total, steps, wide), x.dtype)
+    ends = [np.zeros((total, size), x.dtype) for size in (wide, hidden)[: len(states)]]
     for n in range(total):
-        h = states[0][n] if states[0] is not None else np.zeros(hidden, x.dtype)
+        h = states[0][n] if states[0] is not None else np.zeros(wide, x.dtype)
         c = np.zeros(hidden, x.dtype)
         if kind == "lstm" and states[1] is not None:
             c = states[1][n]
         length = steps if lengths is None else lengths[n]
         for t in range(length)[:: -1 if reverse else 1]:
-            a = w_ih @ x[n, t] + (0 if b_ih is None else b_ih)
-            h, c = step(
-                kind,
-                options,
-                a,
-                lambda h: w_hh @ h + (w_hh.dtype.type(0) if b_hh is None else b_hh),
-                h,
-                c,
-            )
+            new_h, new_c = step(kind, options, w, x[n, t], h, h * mask[n], c)
+            h = keep_h[n, t] * h + (1 - keep_h[n, t]) * new_h
+            c = keep_c[n, t] * c + (1 - keep_c[n, t]) * new_c
             y[n, t] = h
         for end, value in zip(ends, (h, c)):
             end[n] = value
@@ -73,6 +120,7 @@ def gradients(kind: str, dy: Any, inputs: Arrays, options: dict[str, Any]) -> Ar
     """Backward through time, sequence by sequence, for the plain cells."""
     x, *rest = inputs
     count = _STATES[kind]
+    weights = Weights(kind, rest[count:], options)
     w_ih, w_hh, b_ih, b_hh = rest[count:]
     made = [np.zeros_like(a) for a in inputs]
     dx, dh0 = made[0], made[1]
@@ -86,7 +134,7 @@ def gradients(kind: str, dy: Any, inputs: Arrays, options: dict[str, Any]) -> Ar
         for t in order:
             before = h, c
             a, u = w_ih @ x[n, t] + b_ih, w_hh @ h + b_hh
-            h, c = step(kind, options, a, lambda h: w_hh @ h + b_hh, h, c)
+            h, c = step(kind, options, weights, x[n, t], h, h, c)
             path.append((t, a, u, before, h, c))
         dh, dc = np.zeros_like(h), np.zeros_like(h)
         for t, a, u, (h, c), h_new, c_new in reversed(path):
@@ -129,35 +177,54 @@ def gradients(kind: str, dy: Any, inputs: Arrays, options: dict[str, Any]) -> Ar
 def magnitude(kind: str, x: Any, *rest: Any, **options: Any) -> Arrays:
     """The terms of the largest sum on the way to each number, as their rounding errors add up."""
     result = recurrent(kind, x, *rest, **options)
-    y = result[0]
-    w_ih, w_hh, b_ih, b_hh = (np.abs(w) for w in rest[_STATES[kind] :])
+    w_ih, w_hh, b_ih, b_hh, *extras = (np.abs(w) for w in rest[_STATES[kind] :])
+    features = options.get("features", ())
     inputs = np.abs(x).max(axis=(0, 1), initial=0.0)
-    states = np.abs(y).max(axis=(0, 1), initial=1.0)
+    states = np.abs(result[0]).max(axis=(0, 1), initial=1.0)
     if rest[0] is not None:
         states = np.maximum(states, np.abs(rest[0]).max(axis=0, initial=0.0))
-    sums = w_ih @ inputs + w_hh @ states + b_ih + b_hh
+    scale = 1 / (1 - options.get("recurrent_dropout", 0.0))
+    sums = w_ih @ inputs + w_hh @ states * scale + b_ih + b_hh
+    if "layer_norm" in features:
+        sums = sums * max(extras[-1].max(), extras[-2].max())
     worst = sums.reshape(GATES[kind], -1).max(axis=0)
     if kind == "lstm":  # c adds up what the steps give
         worst = worst * np.maximum(1.0, np.abs(result[2]).max(axis=0, initial=0.0))
+    if "projection" in features:
+        wide = extras["peephole" in features] @ worst
+        return tuple(
+            np.broadcast_to(wide if part is not result[2] else worst, part.shape) for part in result
+        )
     return tuple(np.broadcast_to(worst, part.shape) for part in result)
 
 
-def _op(kind: str) -> Op:
+def _op(kind: str, features: tuple[str, ...] = ()) -> Op:
     forward, gradient = getattr(kernels, kind), getattr(kernels, f"{kind}_backward")
     states = _STATES[kind]
-
-    def lengths_of(options: dict[str, Any]) -> dict[str, Any]:
-        given = options.get("lengths")
-        return {**options, "lengths": None if given is None else np.array(given, np.int64)}
+    base = 5 + states
+    extras = sum(2 if feature == "layer_norm" else 1 for feature in features)
 
     def run(*inputs: Any, **options: Any) -> Any:
-        return forward(*inputs, **lengths_of(options))
+        options.pop("features", None)
+        if options.get("lengths") is not None:
+            options["lengths"] = np.array(options["lengths"], np.int64)
+        rest = list(inputs[base:])
+        if "peephole" in features:
+            options["peephole"] = rest.pop(0)
+        if "projection" in features:
+            options["w_hr"] = rest.pop(0)
+        if "layer_norm" in features:
+            options["layer_norm"] = tuple(rest)
+        return forward(*inputs[:base], **options)
 
     def backward(dy: Any, inputs: Arrays, y: Any, options: dict[str, Any]) -> Arrays:
-        *_, saved = forward(*inputs, **lengths_of(options), return_saved=True)
+        *_, saved = run(*inputs, **options, return_saved=True)
         zeros = [None] * states
         grads = gradient(dy, *zeros, saved)
-        names = ("x", "h0", "c0")[: 1 + states] + ("w_ih", "w_hh", "b_ih", "b_hh")
+        names = [*("x", "h0", "c0")[: 1 + states], "w_ih", "w_hh", "b_ih", "b_hh"]
+        named = {"projection": ["w_hr"], "layer_norm": ["norm_ih", "norm_hh"]}
+        for feature in features:
+            names += named.get(feature, [feature])
         for i, name in enumerate(names):  # alone or together: the same bits
             alone = gradient(dy, *zeros, saved, need=(name,))
             assert np.array_equal(alone[i], grads[i])
@@ -167,40 +234,66 @@ def _op(kind: str) -> Op:
     return Op(
         run,
         lambda *inputs, **options: recurrent(kind, *inputs, **options),
-        inputs=_inputs,
+        inputs=lambda case, rng: _inputs(kind, case, rng),
         magnitude=lambda *inputs, **options: magnitude(kind, *inputs, **options),
         backward=backward,
-        wrt=tuple(range(5 + states)),
-        reference_backward=lambda dy, inputs, options: gradients(kind, dy, inputs, options),
+        wrt=tuple(range(base + extras)),
+        reference_backward=None
+        if features
+        else lambda dy, inputs, options: gradients(kind, dy, inputs, options),
     )
 
 
-def _inputs(case: Case, rng: np.random.Generator) -> Arrays:
+def _inputs(kind: str, case: Case, rng: np.random.Generator) -> Arrays:
     """Weights as small as layers start with."""
-    count = _STATES[case.op] + 1
+    count = _STATES[kind] + 1
     bound = (case.shapes[0][-1] + case.shapes[1][-1]) ** -0.5
     arrays = [rng.standard_normal(shape) for shape in case.shapes[:count]]
     arrays += [rng.uniform(-bound, bound, shape) for shape in case.shapes[count:]]
+    if "layer_norm" in case.option("features", ()):
+        arrays[-2:] = [rng.uniform(0.5, 1.5, a.shape) for a in arrays[-2:]]
     return tuple(arrays)
 
 
+# Names of the variants: the cell, then what it has.
+_FEATURES = {
+    "rnn_norm": ("rnn", ("layer_norm",)),
+    "gru_norm": ("gru", ("layer_norm",)),
+    "lstm_norm": ("lstm", ("layer_norm",)),
+    "lstm_peephole": ("lstm", ("peephole",)),
+    "lstm_projection": ("lstm", ("projection",)),
+    "lstm_everything": ("lstm", ("peephole", "projection", "layer_norm")),
+}
 OPS = {kind: _op(kind) for kind in GATES}
+OPS |= {name: _op(kind, features) for name, (kind, features) in _FEATURES.items()}
 
 
-def _case(kind: str, N: int, T: int, I: int, H: int, **options: Any) -> Case:
+def _case(name: str, N: int, T: int, I: int, H: int, **options: Any) -> Case:
+    kind, features = _FEATURES.get(name, (name, ()))
     rows = GATES[kind] * H
-    state = ((N, H),) * _STATES[kind]
-    text = f"{kind} T{T} B{N} {I}→{H}"
+    wide = options.pop("P", H)
+    state = ((N, wide), (N, H))[: _STATES[kind]]
+    extras: list[tuple[int, ...]] = []
+    if "peephole" in features:
+        extras.append((3, H))
+    if "projection" in features:
+        extras.append((wide, H))
+    if "layer_norm" in features:
+        extras += [(rows,), (rows,)]
+    text = f"{name} T{T} B{N} {I}→{H}"
+    if features:
+        options["features"] = features
     return Case(
         "rnn",
         " ".join((text, *(f"{k} {v}" for k, v in options.items()))),
-        kind,
-        ((N, T, I), *state, (rows, I), (rows, H), (rows,), (rows,)),
+        name,
+        ((N, T, I), *state, (rows, I), (rows, wide), (rows,), (rows,), *extras),
         options=tuple(options.items()),
         depth=(I + H) * T,
     )
 
 
+_RANDOM: dict[str, Any] = {"seed": 5, "call": 7}
 CASES = (
     *(
         case
@@ -222,8 +315,32 @@ CASES = (
             _case(kind, 20, 5, 7, 24, lengths=(*range(6), *(5, 2) * 7)),
             _case(kind, 2, 1, 4, 5, lengths=(1, 0)),
             _case(kind, 3, 4, 2, 5, lengths=(0, 0, 0)),
+            # variants that have no weights of their own
+            _case(kind, 3, 4, 5, 9, recurrent_dropout=0.3, **_RANDOM),
+            _case(kind, 3, 4, 5, 9, zoneout=0.25, lengths=(3, 4, 1), **_RANDOM),
+            _case(kind, 3, 4, 5, 9, zoneout=(0.1, 0.4), training=False, reverse=True),
+            _case(kind, 9, 4, 5, 18, zoneout=(0.5, 0.0), recurrent_dropout=0.5, **_RANDOM),
         )
     ),
     _case("rnn", 4, 5, 3, 20, nonlinearity="relu"),
     _case("rnn", 20, 5, 3, 20, nonlinearity="relu", lengths=(5, 0, 3, 4, 2) * 4),
+    *(_case("gru", n, 4, 5, h, reset_after=False) for n, h in ((1, 9), (3, 16), (9, 17), (30, 7))),
+    _case("gru", 4, 5, 3, 9, reset_after=False, lengths=(5, 0, 2, 3), reverse=True),
+    _case("gru", 3, 4, 5, 9, reset_after=False, recurrent_dropout=0.3, zoneout=0.2, **_RANDOM),
+    _case("gru_norm", 4, 5, 3, 9, reset_after=False, lengths=(5, 0, 2, 3)),
+    *(
+        case
+        for name in _FEATURES
+        for case in (
+            *(_case(name, n, 3, 4, h) for n, h in ((1, 9), (3, 17), (9, 16), (30, 5))),
+            _case(name, 4, 5, 3, 10, lengths=(2, 5, 0, 4), reverse=True),
+            _case(name, 0, 3, 4, 5),
+            _case(name, 2, 0, 4, 5),
+        )
+    ),
+    *(
+        _case(name, n, 4, 5, 18, P=p, **_RANDOM, zoneout=0.2, recurrent_dropout=0.4)
+        for name in ("lstm_projection", "lstm_everything")
+        for n, p in ((2, 3), (17, 11))
+    ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,13 @@ NONLINEARITIES = ("tanh", "relu")
 # What a variant may have beside the weights of a plain cell, in the order of their gradients.
 EXTRAS = ("peephole", "w_hr", "norm_ih", "norm_hh")
 _NONE = (None, None, None, None)
+# Called with the arguments of several tuples in a row, which their stubs cannot follow.
+_forward: Callable[..., Any] = _C.rnn_forward
+_backward: Callable[..., Any] = _C.rnn_backward
+_variant_forward: Callable[..., Any] = _C.rnn_variant_forward
+_variant_backward: Callable[..., Any] = _C.rnn_variant_backward
+cell_forward: Callable[..., Any] = _C.rnn_cell_forward
+cell_backward: Callable[..., Any] = _C.rnn_cell_backward
 _KEEPS, _DRAWS, _EXPECTS = range(3)
 
 
@@ -39,8 +47,8 @@ class Recurrence(NamedTuple):
     def forward(self, inputs: tuple[Any, ...], extras: tuple[Any, ...], save: bool) -> Any:
         """``(y, hn, cn, gates, cells, norms)`` of x, h0, c0, w_ih, w_hh, b_ih and b_hh."""
         if self.numbers is None:
-            return _C.rnn_forward(self.cell, *inputs, self.lengths, self.reverse, save)
-        return _C.rnn_variant_forward(
+            return _forward(self.cell, *inputs, self.lengths, self.reverse, save)
+        return _variant_forward(
             self.cell, *inputs, self.lengths, self.reverse, save, (*extras, *self.numbers)
         )
 
@@ -62,10 +70,10 @@ class Recurrence(NamedTuple):
             need: Bit i is set where gradient i is wanted.
         """
         if self.numbers is None:
-            return _C.rnn_backward(
+            return _backward(
                 self.cell, *grads, *inputs, self.lengths, self.reverse, *saved[:3], need
             )
-        return _C.rnn_variant_backward(
+        return _variant_backward(
             self.cell, *grads, *inputs, self.lengths, self.reverse, (*extras, *self.numbers),
             *saved, need,
         )  # fmt: skip

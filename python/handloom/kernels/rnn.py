@@ -30,12 +30,13 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-from .. import _C
 from .._calls.recurrent import (
     CELLS,
     EXTRAS,
     Recurrence,
     both_zoneouts,
+    cell_backward,
+    cell_forward,
     nonlinearity_code,
     recurrence,
 )
@@ -320,7 +321,7 @@ class CellSaved(NamedTuple):
 
 
 def _cell(code: int, inputs: tuple[Any, ...], saved: bool) -> Any:
-    h, c, gates = _C.rnn_cell_forward(code, *inputs, saved)
+    h, c, gates = cell_forward(code, *inputs, saved)
     if saved:
         kept = CellSaved(code, inputs[:5], (h, c, gates))
         return (h, kept) if c is None else (h, c, kept)
@@ -337,8 +338,9 @@ def _cell_backward(
     bits = 0
     for name in names if need is None else need:
         bits |= need_mask(op, (name,), names) and 1 << _NAMES.index(name)
-    made = _C.rnn_cell_backward(saved.cell, dh, dc, *saved.inputs, *saved.saved, bits)
-    return made if lstm else (*made[:2], *made[3:])
+    made = cell_backward(saved.cell, dh, dc, *saved.inputs, *saved.saved, bits)
+    grads: Gradients = made if lstm else (*made[:2], *made[3:])
+    return grads
 
 
 def rnn_cell(
