@@ -1,4 +1,4 @@
-"""Recurrent layers beside PyTorch's: results, gradients, weights and starts. Skipped without torch."""
+"""Recurrent layers beside PyTorch's: results, gradients, weights. Skipped without torch."""
 
 from __future__ import annotations
 
