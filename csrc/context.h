@@ -22,6 +22,7 @@ struct Ctx {
 // explain, profile and the benchmark read it.
 struct Plan {
   const char* algorithm;
+  const char* why;  // that one and no other; null where there is no choice
   int64_t tile[3];
   int64_t shared_bytes;
   int64_t worker_bytes;

@@ -59,6 +59,7 @@ py::tuple linear_backward(py::handle dy_in, py::handle x_in, py::handle w_in, py
   const Array x(op, "x", x_in), w(op, "w", w_in), dy(op, "dy", dy_in);
   LinearShape s = linear_shape(x, w);
   set_activation(s, op, act, p0, p1);
+  s.need_dx = need & 1, s.need_dw = need & 2;
   const Dims dims = output_dims(x, s.O);
   dy.require_float().require_like(x).require_shape(dims).require_contiguous();
   const void* saved = nullptr;

@@ -57,7 +57,7 @@ void explain_record(const char* kernel, const Plan& p) {
   auto text = [](const char* s) { return py::str(s ? s : ""); };
   t_plans->append(py::make_tuple(
       text(kernel), text(p.algorithm), py::make_tuple(p.tile[0], p.tile[1], p.tile[2]),
-      p.shared_bytes + p.worker_bytes * num_threads(), p.flops, p.bytes));
+      p.shared_bytes + p.worker_bytes * num_threads(), p.flops, p.bytes, text(p.why)));
 }
 
 bool profiling() { return profile().on.load(std::memory_order_relaxed); }

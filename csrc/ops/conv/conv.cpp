@@ -53,13 +53,24 @@ Plan conv_plan(const ConvShape& s, const char* algorithm) {
 
 void use(Plan& p, const Product& product) {
   p.algorithm = "matmul";
+  p.why = "one tap that moves over every pixel: pixels by channels times a matrix";
   p.tile[0] = product.gemm.mr, p.tile[1] = product.gemm.nr, p.tile[2] = product.gemm.kc;
   p.shared_bytes = product.shared_bytes;
   p.worker_bytes = product.worker_bytes;
 }
 
+void use_depthwise(Plan& p, int64_t bytes) {
+  p.algorithm = "depthwise";
+  p.why = "one channel a group: no product to tile, the memory is the limit";
+  p.shared_bytes = max64(p.shared_bytes, bytes);
+}
+
 template <class T>
 void use(Plan& p, const CorrelateCut& k) {
+  if (k.dot) p.algorithm = "direct, lanes along the sum";
+  p.why = k.dot        ? "a tile as wide as a vector would be mostly empty with so few channels"
+          : k.in_place ? "no tap leaves the image: tiles read it where it is"
+                       : "tiles read the image from a window with its padding, in the second cache";
   p.tile[0] = k.mr, p.tile[1] = k.nr, p.tile[2] = k.run;
   p.shared_bytes = max64(p.shared_bytes, k.weight_bytes);
   p.worker_bytes = max64(p.worker_bytes, correlate_worker_bytes(k));
@@ -83,7 +94,7 @@ Plan conv_forward_plan(const ConvShape& s) {
   if (choice == Choice::kProduct) {
     use(p, forward_product<T>(s));
   } else if (choice == Choice::kDepthwise) {
-    p.algorithm = "depthwise", p.shared_bytes = depthwise_bytes<T>(c);
+    use_depthwise(p, depthwise_bytes<T>(c));
   } else {
     use<T>(p, correlate_cut<T>(c));
   }
@@ -112,11 +123,10 @@ Plan conv_backward_data_plan(const ConvShape& s) {
     use(p, data_product<T>(s));
     return p;
   }
-  if (choice == Choice::kDepthwise) p.algorithm = "depthwise";
   for (int64_t phase = 0; phase < phases(s); ++phase) {
     const Correlation c = backward_correlation(s, phase);
     if (choice == Choice::kDepthwise) {
-      p.shared_bytes = max64(p.shared_bytes, depthwise_bytes<T>(c));
+      use_depthwise(p, depthwise_bytes<T>(c));
     } else {
       use<T>(p, correlate_cut<T>(c));
     }
@@ -149,11 +159,14 @@ Plan conv_backward_weight_plan(const ConvShape& s) {
   if (choice == Choice::kProduct) {
     use(p, weight_product<T>(s));
   } else if (choice == Choice::kDepthwise) {
-    p.algorithm = "depthwise", p.shared_bytes = depthwise_weight_bytes<T>(s);
+    use_depthwise(p, depthwise_weight_bytes<T>(s));
   } else {
     const WeightCut k = weight_cut<T>(s);
     p.tile[0] = k.mr, p.tile[1] = k.nr, p.tile[2] = k.rows * k.pixels;
-    p.shared_bytes = k.partial_bytes, p.worker_bytes = k.window_bytes;
+    p.why = k.turned ? "few input channels: taps are the tile's rows, output channels its columns"
+                     : "dy and a window of the image are the two sides of a tile";
+    p.shared_bytes = k.partial_bytes;
+    p.worker_bytes = k.window_bytes + k.images * k.rows * int64_t(sizeof(int64_t));
   }
   p.shared_bytes = max64(p.shared_bytes, column_sums_bytes<T>(pixels(s), s.K));
   return p;

@@ -29,7 +29,7 @@ Plan linear_forward_plan(const LinearShape& s) {
   const Product product = forward_product<T>(s);
   const double M = double(s.M), I = double(s.I), O = double(s.O);
   Plan p = {};
-  p.algorithm = algorithm_name(product);
+  p.algorithm = algorithm_name(product), p.why = algorithm_reason(product);
   p.tile[0] = product.gemm.mr, p.tile[1] = product.gemm.nr, p.tile[2] = product.gemm.kc;
   p.shared_bytes = product.shared_bytes;
   p.worker_bytes = product.worker_bytes;
@@ -53,14 +53,15 @@ Plan linear_backward_plan(const LinearShape& s) {
   const Product dx = dx_product<T>(s), dw = dw_product<T>(s);
   const double M = double(s.M), I = double(s.I), O = double(s.O);
   Plan p = {};
-  p.algorithm = algorithm_name(dw);
+  p.algorithm = algorithm_name(dw), p.why = algorithm_reason(dw);
   p.tile[0] = dw.gemm.mr, p.tile[1] = dw.gemm.nr, p.tile[2] = dw.gemm.kc;
   const int64_t dz_bytes = s.activation == kNoActivation ? 0 : s.M * s.O * int64_t(sizeof(T));
   p.shared_bytes = round_up(dz_bytes, 64) +
                    max64(column_sums_bytes<T>(s.M, s.O), max64(dx.shared_bytes, dw.shared_bytes));
   p.worker_bytes = max64(dx.worker_bytes, dw.worker_bytes);
-  p.flops = 4 * M * I * O;
-  p.bytes = sizeof(T) * (2 * M * I + 2 * I * O + O + 2 * M * O);
+  const double wanted = s.need_dx + s.need_dw;
+  p.flops = 2 * M * I * O * wanted;
+  p.bytes = sizeof(T) * ((M * I + I * O) * wanted + O + M * O);
   return p;
 }
 

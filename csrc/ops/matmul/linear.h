@@ -19,6 +19,7 @@ struct LinearShape {
   int64_t M, I, O;
   int activation;  // a UnaryOp, or kNoActivation
   double p0, p1;   // the activation's parameters
+  bool need_dx, need_dw;
 };
 
 template <class T>
