@@ -23,6 +23,7 @@
 #include "ops/reduce/reduce.h"
 #include "ops/resize/grid.h"
 #include "ops/resize/resample.h"
+#include "ops/rnn/rnn.h"
 #include "ops/softmax.h"
 
 namespace hl {

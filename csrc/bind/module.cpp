@@ -22,6 +22,7 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_random(m);
   hl::bind::register_resample(m);
   hl::bind::register_grid(m);
+  hl::bind::register_rnn(m);
   hl::bind::register_order(m);
   hl::bind::register_softmax(m);
   hl::bind::register_loss(m);

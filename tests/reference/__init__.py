@@ -16,10 +16,24 @@ from . import (
     random,
     reduce,
     resize,
+    rnn,
     softmax,
 )
 
-_FAMILIES = (conv, dense, elementwise, layout, loss, norm, pool, random, reduce, resize, softmax)
+_FAMILIES = (
+    conv,
+    dense,
+    elementwise,
+    layout,
+    loss,
+    norm,
+    pool,
+    random,
+    reduce,
+    resize,
+    rnn,
+    softmax,
+)
 
 OPS: dict[str, Op] = {name: op for family in _FAMILIES for name, op in family.OPS.items()}
 CASES: tuple[Case, ...] = tuple(case for family in _FAMILIES for case in family.CASES)

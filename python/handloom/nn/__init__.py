@@ -136,12 +136,16 @@ from handloom.nn.resize import (
     UpsamplingBilinear2d,
     UpsamplingNearest2d,
 )
+from handloom.nn.rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from handloom.nn.summary import summary
 
 __all__ = [
     "ELU",
     "GELU",
     "GLU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SELU",
     "AdaIN",
     "AdaptiveAvgPool1d",
@@ -189,6 +193,7 @@ __all__ = [
     "FocalLoss",
     "GANDiscriminatorLoss",
     "GANGeneratorLoss",
+    "GRUCell",
     "GaussianKLLoss",
     "GaussianNLLLoss",
     "GlobalAvgPool",
@@ -211,6 +216,7 @@ __all__ = [
     "LPPool1d",
     "LPPool2d",
     "LPPool3d",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -238,6 +244,7 @@ __all__ = [
     "PixelShuffle",
     "PixelUnshuffle",
     "RMSNorm",
+    "RNNCell",
     "ReLU",
     "ReLU6",
     "ReflectionPad1d",
