@@ -5,7 +5,7 @@
 //   everything else: the direct convolution (correlate.cpp, weight.cpp)
 #include "ops/conv/conv.h"
 
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/conv/correlate.h"
 #include "ops/conv/weight.h"
 #include "ops/matmul/packed.h"

@@ -1,6 +1,6 @@
 #include "ops/matmul/linear.h"
 
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/elementwise/finish.h"
 #include "ops/matmul/packed.h"
 #include "ops/matmul/product.h"

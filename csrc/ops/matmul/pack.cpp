@@ -1,7 +1,7 @@
 #include "ops/matmul/pack.h"
 
 #include "cpu/gemm.h"
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/matmul/packed.h"
 
 namespace hl::cpu::HL_ISA {

@@ -1,4 +1,4 @@
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/rnn/cut.h"
 #include "ops/rnn/operands.h"
 #include "ops/rnn/single.h"

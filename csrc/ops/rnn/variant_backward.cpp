@@ -1,5 +1,5 @@
 #include "cpu/simd/math.h"
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/rnn/gradients.h"
 #include "ops/rnn/operands.h"
 #include "ops/rnn/variant.h"
