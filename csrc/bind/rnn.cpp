@@ -110,7 +110,12 @@ struct Call {
                           "): " + std::to_string(G) + (G == 1 ? " gate" : " gates") +
                           " of H = " + std::to_string(s.H));
     }
-    ih.require_float().require_like(x).require_shape({G * s.H, s.I}).require_contiguous();
+    ih.require_float().require_like(x).require_ndim(2, "(gates H, I)");
+    if (ih.shape[1] != s.I) {
+      value_error(op, "x has " + std::to_string(s.I) + " features, w_ih " + shape_text(ih.shape, 2) +
+                          " expects " + std::to_string(ih.shape[1]));
+    }
+    ih.require_shape({G * s.H, s.I}).require_contiguous();
     w_ih = ih.data, w_hh = hh.data;
     b_ih = optional_array(op, "b_ih", b_ih_in, x, {G * s.H});
     b_hh = optional_array(op, "b_hh", b_hh_in, x, {G * s.H});

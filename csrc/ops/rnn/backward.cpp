@@ -61,7 +61,7 @@ struct Backward {
     dx_rows = m.take<T>(chunk_rows * s.I);
     bias_sums = m.take<T>(k.blocks * s.H);
     const int64_t M = max64(1, chunk_rows);
-    to_x = picked_cut<T>(M, s.I, GH, false);
+    to_x = picked_cut<T>(M, s.I, GH, false, reads_in_place<T>(s.I));
     to_w_ih = picked_cut<T>(GH, s.I, M, false);
     to_w_hh = picked_cut<T>(GH, s.H, M, false);
     to_bias = gemv_cut(1, k.blocks * s.H, M, false);
@@ -218,10 +218,11 @@ struct Backward {
       const Epilogue last = {&RowScatter<T>::apply, &scatter};
       const Output<T> to = {dx_rows, s.I, 1, T(1), T(0)};
       GemmCut cut = with_rows(to_x, rows);
-      const Strided<T> da = {d, k.d_stride, 1, false};
+      const bool direct = reads_in_place<T>(s.I);
+      const Strided<T> da = {d, k.d_stride, 1, direct};
       if (apart) {
         gemm<T>(ctx, with_steps(cut, 2 * H), da, Strided<T>{in.w_ih, 1, s.I, false}, to);
-        gemm<T>(ctx, with_steps(cut, H), Strided<T>{d + 3 * H, k.d_stride, 1, false},
+        gemm<T>(ctx, with_steps(cut, H), Strided<T>{d + 3 * H, k.d_stride, 1, direct},
                 Strided<T>{in.w_ih + 2 * H * s.I, 1, s.I, false}, {dx_rows, s.I, 1, T(1), T(1)},
                 &last);
       } else {
@@ -257,7 +258,7 @@ Plan rnn_backward_plan(const RnnShape& s) {
   const RnnGradients<T> out = {};
   const RnnCut k = rnn_cut<T>(s, s.H);
   Plan p = {};
-  p.algorithm = way_name(k);
+  p.algorithm = way_name(k), p.why = way_reason(k);
   p.tile[0] = k.block, p.tile[1] = kTileColumns<T>, p.tile[2] = k.chunk;
   if (k.way == Way::kSingle) {
     single_backward_scratch<T>(s, p);

@@ -31,6 +31,20 @@ inline const char* way_name(const RnnCut& k) {
   return k.way == Way::kTeam ? "team" : k.way == Way::kAlone ? "alone" : "single step";
 }
 
+inline const char* way_reason(const RnnCut& k) {
+  switch (k.way) {
+    case Way::kRows:
+      return k.fused ? "all weights fit a core's cache: blocks of sequences, no waiting"
+                     : "w_hh fits a core's cache: blocks of sequences, no waiting";
+    case Way::kTeam:
+      return "w_hh is shared out among the cores, which meet after every step";
+    case Way::kAlone:
+      return "steps too short to share";
+    default:
+      return "one step: two products, nothing is packed";
+  }
+}
+
 // Rows whose distance is an odd number of cache lines fall on different cache sets.
 constexpr int64_t odd_lines(int64_t n, int64_t size) {
   const int64_t line = 64 / size;

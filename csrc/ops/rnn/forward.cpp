@@ -165,7 +165,7 @@ Plan rnn_forward_plan(const RnnShape& s) {
   const RnnSaved<T> saved = {};
   const RnnCut k = rnn_cut<T>(s, s.H);
   Plan p = {};
-  p.algorithm = way_name(k);
+  p.algorithm = way_name(k), p.why = way_reason(k);
   p.tile[0] = k.block, p.tile[1] = kTileColumns<T>, p.tile[2] = k.chunk;
   if (k.way == Way::kSingle) {
     single_forward_scratch<T>(s, p);

@@ -65,9 +65,15 @@ struct PickedSteps {
 };
 
 template <class T>
-GemmCut picked_cut(int64_t M, int64_t N, int64_t K, bool b_along_k) {
-  if (is_narrow<T>(M, N, K)) return narrow_cut<T>(M, N, K, false, b_along_k);
-  return gemm_cut<T>(M, N, K, false, false);
+GemmCut picked_cut(int64_t M, int64_t N, int64_t K, bool b_along_k, bool a_direct = false) {
+  if (is_narrow<T>(M, N, K)) return narrow_cut<T>(M, N, K, a_direct, b_along_k);
+  return gemm_cut<T>(M, N, K, a_direct, false);
+}
+
+// da is read in place where few columns of dx would use each number of a copy.
+template <class T>
+constexpr bool reads_in_place(int64_t columns) {
+  return columns <= 8 * kTileColumns<T>;
 }
 
 }  // namespace hl::cpu::HL_ISA

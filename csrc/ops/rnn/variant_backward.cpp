@@ -411,6 +411,7 @@ Plan rnn_variant_backward_plan(const RnnShape& s) {
   const VariantBackward<T> b(s, nullptr, in, saved, nullptr, out, nullptr);
   Plan p = {};
   p.algorithm = "rows, part by part";
+  p.why = "variants go through each step one part after the other, sequences in parallel";
   p.tile[0] = b.block, p.tile[1] = kTileColumns<T>, p.tile[2] = b.chunk;
   p.shared_bytes = gemv_shared_bytes<T>(b.to_sums);
   p.worker_bytes = b.worker_numbers * int64_t(sizeof(T));

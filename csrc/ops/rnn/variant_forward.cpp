@@ -301,6 +301,7 @@ Plan rnn_variant_forward_plan(const RnnShape& s) {
   const VariantForward<T> f(s, in, saved, nullptr, nullptr);
   Plan p = {};
   p.algorithm = "rows, part by part";
+  p.why = "variants go through each step one part after the other, sequences in parallel";
   p.tile[0] = f.block, p.tile[1] = kTileColumns<T>, p.tile[2] = f.chunk;
   p.shared_bytes = f.scratch_bytes + gemm_shared_bytes(f.project);
   p.worker_bytes = max64(f.worker_numbers * int64_t(sizeof(T)), gemm_worker_bytes(f.project));

@@ -7,7 +7,9 @@ from typing import Any
 
 from .cases import Case
 
-ROOMS = {name: f"handloom.bench.{name}" for name in ("cnn", "conv", "norm", "pool", "resize")}
+ROOMS = {
+    name: f"handloom.bench.{name}" for name in ("cnn", "conv", "norm", "pool", "resize", "rnn")
+}
 
 
 def room_of(case: Case) -> Any:
