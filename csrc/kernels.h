@@ -2,6 +2,7 @@
 #pragma once
 
 #include "context.h"
+#include "ops/attention/attention.h"
 #include "ops/conv/conv.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/layout/copy.h"

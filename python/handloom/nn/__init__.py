@@ -27,6 +27,7 @@ from handloom.nn.activations import (
     SwiGLU,
     Tanh,
 )
+from handloom.nn.attention import MultiheadAttention
 from handloom.nn.containers import ModuleDict, ModuleList, Sequential
 from handloom.nn.conv import (
     Conv1d,
@@ -137,6 +138,13 @@ from handloom.nn.resize import (
     UpsamplingNearest2d,
 )
 from handloom.nn.summary import summary
+from handloom.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
     "ELU",
@@ -231,6 +239,7 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "Parameter",
@@ -255,6 +264,11 @@ __all__ = [
     "Softsign",
     "SwiGLU",
     "Tanh",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "Unflatten",
     "Upsample",
     "UpsamplingBilinear2d",
