@@ -118,9 +118,7 @@ def mask(framework, m):
 )
 def test_self_attention(padding, attn, need_weights):
     def call(m, x):
-        return m(
-            x, x, x, mask(m, padding), need_weights, mask(m, attn), average_attn_weights=False
-        )
+        return m(x, x, x, mask(m, padding), need_weights, mask(m, attn), average_attn_weights=False)
 
     ours, theirs = nn.MultiheadAttention(8, 4), tn.MultiheadAttention(8, 4, batch_first=True)
     same(ours, theirs, call, numbers(3, 7, 8))
@@ -217,9 +215,7 @@ def test_whole_transformer(norm_first):
 
 def test_a_functional_activation():
     ours = nn.TransformerEncoderLayer(**LAYER, activation=F.silu)
-    theirs = tn.TransformerEncoderLayer(
-        **LAYER, activation=tn.functional.silu, batch_first=True
-    )
+    theirs = tn.TransformerEncoderLayer(**LAYER, activation=tn.functional.silu, batch_first=True)
     same(ours, theirs, lambda m, x: m(x), numbers(2, 4, 8))
 
 

@@ -44,9 +44,10 @@ std::string text(int64_t n) { return std::to_string(n); }
 void strides_of(const Array& a, int64_t* strides) {
   a.require_float().require_ndim(4, "(N, T, heads, D)");
   for (int i = 0; i < 3; ++i) strides[i] = a.stride(i);
-  if (a.shape[3] > 1 && a.stride(3) != 1) {
-    value_error(a.op, std::string(a.name) + " does not have the numbers of a head side by side, "
-                                            "expected a contiguous last axis: np.ascontiguousarray(" +
+  if (a.shape[3] > 1 && a.stride(3) != 1 && a.size() > 0) {
+    value_error(a.op, std::string(a.name) +
+                          " does not have the numbers of a head side by side, "
+                          "expected a contiguous last axis: np.ascontiguousarray(" +
                           a.name + ")");
   }
 }
@@ -62,9 +63,9 @@ void broadcast_to(const Array& a, const int64_t (&shape)[4], int64_t* strides, i
     if (sizes) sizes[i] = size;
   }
   if (!fits) {
-    value_error(a.op, std::string(a.name) + " has shape " + shape_text(a.shape, a.ndim) +
-                          ", which does not broadcast to (N, heads, Tq, Tk) = " +
-                          shape_text(shape, 4));
+    value_error(a.op,
+                std::string(a.name) + " has shape " + shape_text(a.shape, a.ndim) +
+                    ", which does not broadcast to (N, heads, Tq, Tk) = " + shape_text(shape, 4));
   }
 }
 
@@ -93,14 +94,14 @@ struct Attention {
     terms(op, q, o);
     window(op, o);
     if (!(o.dropout >= 0 && o.dropout <= 1)) {
-      value_error(op, "dropout is " + std::string(py::str(py::float_(o.dropout))) +
-                          ", expected 0 to 1");
+      value_error(
+          op, "dropout is " + std::string(py::str(py::float_(o.dropout))) + ", expected 0 to 1");
     }
     s.seed = o.seed, s.call = o.call;
     s.threshold = uint64_t(std::nearbyint(std::ldexp(o.dropout, 32)));
     s.keep = o.dropout < 1 ? 1 / (1 - o.dropout) : 0;
-    s.scale = o.scale.is_none() ? (s.D > 0 ? 1 / std::sqrt(double(s.D)) : 1.0)
-                                : o.scale.cast<double>();
+    s.scale =
+        o.scale.is_none() ? (s.D > 0 ? 1 / std::sqrt(double(s.D)) : 1.0) : o.scale.cast<double>();
   }
 
   void terms(const char* op, const Array& q, const Options& o) {
@@ -174,9 +175,9 @@ py::tuple attention_forward(const char* op, py::handle q_in, py::handle k_in, py
   py::object lse = new_array(op, q.dtype, {s.N, s.H, s.Tq});
   with_float(q, [&](auto zero) {
     using T = decltype(zero);
-    invoke(kernels_for<T>().attention_forward, s, q.as<const T>(), k.as<const T>(),
-           v.as<const T>(), a.length(), a.start(), a.hidden(), a.added<T>(), a.slope<T>(),
-           data_of<T>(y), data_of<T>(lse));
+    invoke(kernels_for<T>().attention_forward, s, q.as<const T>(), k.as<const T>(), v.as<const T>(),
+           a.length(), a.start(), a.hidden(), a.added<T>(), a.slope<T>(), data_of<T>(y),
+           data_of<T>(lse));
   });
   return py::make_tuple(y, lse);
 }
@@ -216,8 +217,8 @@ py::object gradient(const Array& of, const char* name, py::handle given, bool wa
 
 py::tuple attention_backward(const char* op, py::handle dy_in, py::handle q_in, py::handle k_in,
                              py::handle v_in, py::handle y_in, py::handle lse_in,
-                             const py::tuple& options, int need, py::handle dq_in,
-                             py::handle dk_in, py::handle dv_in) {
+                             const py::tuple& options, int need, py::handle dq_in, py::handle dk_in,
+                             py::handle dv_in) {
   const Array q(op, "q", q_in), k(op, "k", k_in), v(op, "v", v_in);
   const Array dy(op, "dy", dy_in), y(op, "y", y_in), lse(op, "saved", lse_in);
   Attention a(op, q, k, &v, options_of(options));
@@ -269,9 +270,8 @@ py::tuple attention_packed_backward(const char* op, py::handle dy, py::handle q,
   const int first = own ? 1 : 0;
   const py::object query = own ? part(x, 0) : py::reinterpret_borrow<py::object>(q);
   const py::object dq = own ? part(dx, 0) : py::none();
-  const py::tuple d =
-      attention_backward(op, dy, query, part(x, first), part(x, first + 1), y, lse, options, need,
-                         dq, part(dx, first), part(dx, first + 1));
+  const py::tuple d = attention_backward(op, dy, query, part(x, first), part(x, first + 1), y, lse,
+                                         options, need, dq, part(dx, first), part(dx, first + 1));
   return py::make_tuple(own ? py::none() : py::object(d[0]), need & 6 ? dx : py::none(), d[3]);
 }
 

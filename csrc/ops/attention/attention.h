@@ -31,11 +31,11 @@ constexpr int64_t kUnlimited = int64_t(1) << 60;
 
 struct AttentionShape {
   int64_t N, Tq, Tk, H, Hk, D, Dv;
-  int64_t q[3], k[3], v[3];           // strides of n, t, h
-  int64_t dq[3], dk[3], dv[3];        // of the results of backward
+  int64_t q[3], k[3], v[3];            // strides of n, t, h
+  int64_t dq[3], dk[3], dv[3];         // of the results of backward
   int64_t mask[4], bias[4], slope[2];  // of n, h, query, key; of n, h
-  int64_t bias_sizes[4];              // 1 where bias is broadcast: the shape of its gradient
-  bool terms;                         // there is a mask, a bias or slopes
+  int64_t bias_sizes[4];               // 1 where bias is broadcast: the shape of its gradient
+  bool terms;                          // there is a mask, a bias or slopes
   double scale;
   int64_t left, right, shift;
   uint64_t seed, call, threshold;  // dropout; threshold 0: none

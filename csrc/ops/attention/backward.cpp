@@ -20,8 +20,8 @@ struct BackwardCut {
   int64_t blocks;  // of keys
   int64_t splits;  // they are dealt to so many tasks
   int64_t tasks, grain;
-  int64_t rows;                 // N H Tq
-  int64_t q_size, dy_size;      // numbers of a block of rows
+  int64_t rows;             // N H Tq
+  int64_t q_size, dy_size;  // numbers of a block of rows
   int64_t krow_size, dv_size;
 };
 
@@ -36,8 +36,7 @@ BackwardCut backward_cut(const AttentionShape& s) {
   const int64_t dq_bytes = max64(1, c.rows * s.D * item);
   c.splits = max64(1, min64(c.splits, 1 + kPartialBytes / dq_bytes));
   c.tasks = pairs * c.splits;
-  c.grain = max64(1, (int64_t(1) << 18) /
-                         max64(1, s.Tq * s.Tk / c.splits * (s.D + s.Dv) * 2));
+  c.grain = max64(1, (int64_t(1) << 18) / max64(1, s.Tq * s.Tk / c.splits * (s.D + s.Dv) * 2));
   c.q_size = c.pair.queries * c.pair.d_pitch, c.dy_size = c.pair.queries * c.pair.v_pitch;
   c.krow_size = c.pair.keys * c.pair.d_pitch, c.dv_size = c.pair.keys * c.pair.v_pitch;
   return c;
@@ -107,8 +106,8 @@ HL_INLINE void block_pair(const Backward<T>& f, const Room<T>& w, int64_t n, int
     tile_probabilities(s, f.a, b, n, h, first, key, row, height, width, p, c.pitch);
     tile_slopes(s, f.a, b, n, h, first, key, row, height, width, p, ds, c.pitch);
     if (dq && lo < hi) {
-      row_tile(ds + lo, c.pitch, 1, height, hi - lo, w.krows + lo * c.d_pitch, c.d_pitch, s.D, scale,
-               T(1), dq + (row)*dq_rs, dq_rs);
+      row_tile(ds + lo, c.pitch, 1, height, hi - lo, w.krows + lo * c.d_pitch, c.d_pitch, s.D,
+               scale, T(1), dq + (row)*dq_rs, dq_rs);
     }
   }
   if (!f.dk) return;
@@ -172,8 +171,8 @@ void run_task(const Backward<T>& f, int64_t task, T* scratch) {
       }
     }
     if (!f.dk) continue;
-    put_rows(w.dk, c.pair.d_pitch, all, keys, s.D, f.dk + n * s.dk[0] + key * s.dk[1] + hk * s.dk[2],
-             s.dk[1]);
+    put_rows(w.dk, c.pair.d_pitch, all, keys, s.D,
+             f.dk + n * s.dk[0] + key * s.dk[1] + hk * s.dk[2], s.dk[1]);
     put_rows(w.dv, c.pair.v_pitch, all, keys, s.Dv,
              f.dv + n * s.dv[0] + key * s.dv[1] + hk * s.dv[2], s.dv[1]);
   }
@@ -210,7 +209,8 @@ void attention_backward(Ctx& ctx, const AttentionShape& s, const T* dy, const T*
   const Saved<T> saved = {dy, q, k, v, shift, delta, {lengths, starts, mask, bias, slopes}};
   const Backward<T> f = {s, c, saved, dq, dk, dv, partial};
   parallel_for(ctx, c.tasks, c.grain, [&](int64_t begin, int64_t end, int worker) {
-    for (int64_t task = begin; task < end; ++task) run_task(f, task, worker_scratch<T>(ctx, worker));
+    for (int64_t task = begin; task < end; ++task)
+      run_task(f, task, worker_scratch<T>(ctx, worker));
   });
   if (c.splits == 1 || !dq) return;
   parallel_for(ctx, c.rows, max64(1, 8192 / max64(1, s.D)), [&](int64_t begin, int64_t end, int) {

@@ -8,7 +8,8 @@
 namespace hl::cpu::HL_ISA {
 
 constexpr int64_t kFewRows = 4;
-constexpr int kFewVectors = kTileRows >= 8 ? 4 : 2;  // of v's columns: with four rows, sums fit the registers
+constexpr int kFewVectors =
+    kTileRows >= 8 ? 4 : 2;  // of v's columns: with four rows, sums fit the registers
 
 // s[i, c] = alpha sum_d q[i, d] k[c, d] for columns [first, last) and the rest of their vectors. q's
 // rows are zero from D to the pitch, a multiple of the lanes. Rows of k after `last` are not touched.
@@ -21,7 +22,8 @@ void few_scores(const T* q, int64_t q_pitch, int64_t rows, int64_t D, const T* k
     for (int i = 0; i < L; ++i) key[i] = k + min64(c + i, last - 1) * k_rs;
     const int64_t next = min64(L, last - 1 - c) * k_rs;
     for (int i = 0; i < L; ++i) {
-      for (int64_t d = 0; d < D; d += 64 / int64_t(sizeof(T))) __builtin_prefetch(key[i] + next + d);
+      for (int64_t d = 0; d < D; d += 64 / int64_t(sizeof(T)))
+        __builtin_prefetch(key[i] + next + d);
     }
     for (int64_t r = 0; r < rows; ++r) {
       const T* left = q + r * q_pitch;

@@ -19,7 +19,7 @@ struct ForwardCut {
   int64_t mr, block;            // queries and keys of a tile of scores
   int64_t splits, split_keys;
   int64_t tasks, grain;
-  int64_t pitch, q_pitch, o_pitch;           // of scores, of a query, of a result
+  int64_t pitch, q_pitch, o_pitch;                 // of scores, of a query, of a result
   int64_t q_size, k_size, v_size, s_size, o_size;  // numbers in a worker's scratch
 };
 
@@ -255,8 +255,7 @@ void run_task(const Forward<T>& f, int64_t task, T* scratch) {
 
   const bool wraps = at.first / s.Tq != (at.first + rows - 1) / s.Tq;
   const int64_t t0 = wraps ? 0 : at.first % s.Tq, t1 = wraps ? s.Tq - 1 : t0 + rows - 1;
-  const int64_t from =
-      max64(at.split * c.split_keys, span_of(s, f.terms, at.n, t0).begin);
+  const int64_t from = max64(at.split * c.split_keys, span_of(s, f.terms, at.n, t0).begin);
   const int64_t to =
       max64(from, min64((at.split + 1) * c.split_keys, span_of(s, f.terms, at.n, t1).end));
   const int64_t block = even_part(to - from, c.block, nr), blocks = ceil_div(to - from, block);
@@ -320,8 +319,10 @@ template <class T>
 Plan attention_forward_plan(const AttentionShape& s) {
   const ForwardCut c = forward_cut<T>(s);
   Plan p = {};
-  p.algorithm = c.few ? "streaming, few queries" : c.splits > 1 ? "streaming, split keys" : "streaming";
-  p.why = c.few           ? "with so few queries the time goes into reading k and v"
+  p.algorithm = c.few          ? "streaming, few queries"
+                : c.splits > 1 ? "streaming, split keys"
+                               : "streaming";
+  p.why = c.few          ? "with so few queries the time goes into reading k and v"
           : c.splits > 1 ? "queries alone make too few tasks"
                          : nullptr;
   p.tile[0] = c.mr, p.tile[1] = c.block, p.tile[2] = c.rows;
@@ -330,7 +331,8 @@ Plan attention_forward_plan(const AttentionShape& s) {
   }
   p.worker_bytes = round_up(worker_numbers<T>(c) * int64_t(sizeof(T)), 64);
   p.flops = 2.0 * visible_pairs(s) * double(s.D + s.Dv);
-  const double q = double(s.N) * double(s.Tq) * double(s.H), k = double(s.N) * double(s.Tk) * double(s.Hk);
+  const double q = double(s.N) * double(s.Tq) * double(s.H),
+               k = double(s.N) * double(s.Tk) * double(s.Hk);
   p.bytes = (q + k) * double(s.D + s.Dv) * sizeof(T);
   return p;
 }
@@ -341,10 +343,12 @@ void attention_forward(Ctx& ctx, const AttentionShape& s, const T* q, const T* k
                        const T* bias, const T* slopes, T* y, T* lse) {
   const ForwardCut c = forward_cut<T>(s);
   if (c.tasks == 0 || c.total == 0) return;
-  const Forward<T> f = {s, c, q, k, v, {lengths, starts, mask, bias, slopes}, y, lse,
-                        reinterpret_cast<T*>(ctx.shared)};
+  const Forward<T> f = {s, c,   q,
+                        k, v,   {lengths, starts, mask, bias, slopes},
+                        y, lse, reinterpret_cast<T*>(ctx.shared)};
   parallel_for(ctx, c.tasks, c.grain, [&](int64_t begin, int64_t end, int worker) {
-    for (int64_t task = begin; task < end; ++task) run_task(f, task, worker_scratch<T>(ctx, worker));
+    for (int64_t task = begin; task < end; ++task)
+      run_task(f, task, worker_scratch<T>(ctx, worker));
   });
   if (c.splits == 1) return;
   const int64_t rows = s.N * s.Hk * c.total;

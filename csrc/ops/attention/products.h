@@ -40,9 +40,8 @@ HL_INLINE void score_tile(const T* a, int64_t a_rs, int64_t rows, int64_t D, con
   const int64_t stop = round_up(last, L);
   for (int64_t c = first / L * L; c < stop;) {
     const int64_t inside = c % nr, n = min64(nr - inside, stop - c);
-    const Tile<T> t = {D,     a,     a_rs, 1, packed + (c - inside) * D + inside,
-                       nr,    s + c, pitch, 1, n,
-                       alpha, T(0)};
+    const Tile<T> t = {D, a, a_rs,  1,   packed + (c - inside) * D + inside, nr, s + c, pitch,
+                       1, n, alpha, T(0)};
     tile<T>(rows, n / L)(t);
     c += n;
   }

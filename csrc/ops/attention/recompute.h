@@ -41,8 +41,8 @@ struct Saved {
 
 // lse and delta of every query, as saved: (N, H, Tq).
 template <class T>
-void prepare_rows(Ctx& ctx, const AttentionShape& s, const T* dy, const T* y, const T* lse, T* shift,
-                  T* delta) {
+void prepare_rows(Ctx& ctx, const AttentionShape& s, const T* dy, const T* y, const T* lse,
+                  T* shift, T* delta) {
   constexpr int L = kLanes<T>;
   const int64_t rows = s.N * s.H * s.Tq;
   parallel_for(ctx, rows, max64(1, 16384 / max64(1, s.Dv)), [&](int64_t begin, int64_t end, int) {
@@ -106,9 +106,9 @@ HL_INLINE void tile_probabilities(const AttentionShape& s, const Saved<T>& a, co
 
 // dS of those rows, in place of dP; where there is dropout p becomes p z.
 template <class T>
-HL_INLINE void tile_slopes(const AttentionShape& s, const Saved<T>& a, const BlockSpans& b, int64_t n,
-                           int64_t h, int64_t first, int64_t key, int64_t row, int64_t rows,
-                           int64_t width, T* p, T* ds, int64_t pitch) {
+HL_INLINE void tile_slopes(const AttentionShape& s, const Saved<T>& a, const BlockSpans& b,
+                           int64_t n, int64_t h, int64_t first, int64_t key, int64_t row,
+                           int64_t rows, int64_t width, T* p, T* ds, int64_t pitch) {
   constexpr int L = kLanes<T>;
   for (int64_t i = row; i < row + rows; ++i, p += pitch, ds += pitch) {
     const Span own = b.span[i];

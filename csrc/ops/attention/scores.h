@@ -19,8 +19,8 @@ struct Power;
 template <>
 struct Power<float> {
   static constexpr float kLowest = -200;  // 2^x is 0 here and below
-  static constexpr float kPoly[] = {0.6931471824645996f,   0.24022644758224487f,
-                                    0.055503591895103455f, 0.009618841111660004f,
+  static constexpr float kPoly[] = {0.6931471824645996f,    0.24022644758224487f,
+                                    0.055503591895103455f,  0.009618841111660004f,
                                     0.0013391136890277267f, 0.00015238006017170846f};
 };
 template <>
@@ -132,8 +132,7 @@ __attribute__((noinline)) void drop_row(const AttentionShape& s, int64_t n, int6
     philox_words(s.seed, s.call, uint64_t(word / 4), most + skip, words);
     for (int64_t i = 0; i < most; i += L) {
       const int64_t lanes = min64(L, most - i);
-      const Vec<T> z =
-          select(lanes_of(words + skip + i, T()) <= last, Vec<T>{}, set1(T(s.keep)));
+      const Vec<T> z = select(lanes_of(words + skip + i, T()) <= last, Vec<T>{}, set1(T(s.keep)));
       T* p = row + j + i;
       store_n(p, load_n(p, lanes) * z, lanes);
     }

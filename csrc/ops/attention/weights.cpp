@@ -171,7 +171,8 @@ void attention_weights(Ctx& ctx, const AttentionShape& s, const T* q, const T* k
   if (rows == 0 || s.Tk == 0) return;
   T* shift = reinterpret_cast<T*>(ctx.shared);
   for (int64_t i = 0; i < rows; ++i) shift[i] = shift_of(lse[i]);
-  const Saved<T> a = {nullptr, q, k, nullptr, shift, nullptr, {lengths, starts, mask, bias, slopes}};
+  const Saved<T> a = {
+      nullptr, q, k, nullptr, shift, nullptr, {lengths, starts, mask, bias, slopes}};
   const int64_t chunks = ceil_div(s.Tq, c.queries);
   parallel_for(ctx, s.N * s.H * chunks, 1, [&](int64_t begin, int64_t end, int worker) {
     const Room<T> w = room_of(c, worker_scratch<T>(ctx, worker));
@@ -202,8 +203,7 @@ Plan attention_bias_backward_plan(const AttentionShape& s) {
   p.algorithm = "blocks";
   p.tile[0] = c.pair.mr, p.tile[1] = c.pair.queries, p.tile[2] = c.pair.keys;
   p.shared_bytes = 2 * c.rows * int64_t(sizeof(T));
-  p.worker_bytes =
-      round_up((room_numbers<T>(c.pair) + c.pair.p_size) * int64_t(sizeof(T)), 64);
+  p.worker_bytes = round_up((room_numbers<T>(c.pair) + c.pair.p_size) * int64_t(sizeof(T)), 64);
   p.flops = 2.0 * visible_pairs(s) * double(s.D + s.Dv);
   double size = sizeof(T);
   for (int64_t n : s.bias_sizes) size *= double(n);

@@ -133,10 +133,13 @@ def options_for(
     """The options of one call; with dropout it takes a draw of the thread's generator."""
     left, right = reach(op, window)
     seed, call = _runtime.next_draw() if dropout else (0, 0)
-    arrays = [None if a is None else array_of(a) for a in (mask, lengths, starts, slopes)]
+
+    def array(x: TensorLike | None) -> Array | None:
+        return None if x is None else array_of(x)
+
     return Options(
-        arrays[0], None, *arrays[1:], scale, causal_code(op, causal), left, right, dropout, seed,
-        call,
+        array(mask), None, array(lengths), array(starts), array(slopes), scale,
+        causal_code(op, causal), left, right, dropout, seed, call,
     )  # fmt: skip
 
 
