@@ -193,8 +193,13 @@ HL_INLINE void attend(const Forward<T>& f, const Place<T>& at, int64_t row, int6
   const bool first = max64(begin, from) >= key;
   lo -= key, hi -= key;
   for (int64_t i = 0; i < rows; ++i) {
-    copy_rows(f.q + at.n * s.q[0] + r[i].t * s.q[1] + r[i].h * s.q[2], 0, 1, s.D, c.q_pitch,
-              at.qs + i * c.q_pitch);
+    const T* q = f.q + at.n * s.q[0] + r[i].t * s.q[1] + r[i].h * s.q[2];
+    copy_rows(q, 0, 1, s.D, c.q_pitch, at.qs + i * c.q_pitch);
+    // The next tile's queries, and this one's results, arrive while this one computes.
+    T* y = f.y + ((at.n * s.Tq + r[i].t) * s.H + r[i].h) * s.Dv;
+    constexpr int64_t line = 64 / int64_t(sizeof(T));
+    for (int64_t d = 0; d < s.D; d += line) __builtin_prefetch(q + rows * s.q[1] + d);
+    for (int64_t d = 0; d < s.Dv; d += line) __builtin_prefetch(y + d, 1);
   }
   const T alpha = T(s.scale * kLog2e);
   const T* v = f.v + at.n * s.v[0] + (key + lo) * s.v[1] + at.hk * s.v[2];

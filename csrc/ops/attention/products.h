@@ -26,7 +26,10 @@ void copy_rows(const T* p, int64_t rs, int64_t rows, int64_t D, int64_t pitch, T
   constexpr int L = kLanes<T>;
   for (int64_t i = 0; i < rows; ++i, p += rs, to += pitch) {
     int64_t d = 0;
-    for (; d + L <= D; d += L) store(to + d, load(p + d));
+    for (; d + L <= D; d += L) {
+      __builtin_prefetch(p + 8 * rs + d);  // rows are too far apart for the hardware to see them
+      store(to + d, load(p + d));
+    }
     if (d < pitch) store_n(to + d, load_n(p + d, D - d), min64(L, pitch - d));
   }
 }
