@@ -253,8 +253,8 @@ py::tuple attention_backward(const char* op, py::handle dy_in, py::handle q_in, 
   return py::make_tuple(dq, need & 2 ? dk : py::none(), need & 4 ? dv : py::none(), dbias);
 }
 
-// Queries, keys and values (or keys and values alone, where q is given) side by side in one projection
-// x (N, T, 3 or 2, heads, D): so is their gradient.
+// Queries, keys and values (or keys and values alone, where q is given) side by side in one
+// projection x (N, T, 3 or 2, heads, D): so is their gradient.
 py::tuple attention_packed_backward(const char* op, py::handle dy, py::handle q, py::handle x,
                                     py::handle y, py::handle lse, const py::tuple& options,
                                     int need) {

@@ -1,12 +1,14 @@
-// A task is one key-value head, or every n-th of its blocks of keys where there are too few heads. For
-// a block of keys the queries that see it go by in blocks, a tile of them at a time: p and dS of a tile
-// are made in the first cache, and then stay in the second for the three products that take them,
+// A task is one key-value head, or every n-th of its blocks of keys where there are too few heads.
+// For a block of keys the queries that see it go by in blocks, a tile of them at a time: p and dS
+// of a tile are made in the first cache, and then stay in the second for the three products that
+// take them,
 //
 //   dv += (p z)^T dy      dk += scale dS^T q      dq += scale dS k
 //
-// The left sides p and dS serve both ways up, so nothing is turned but k and v, once for a block. dv and
-// dk are summed in scratch; dq in place, or in a partial array for each of the tasks that share a head, which
-// are added in order. Five products a block, no atomics, and no sum depends on the threads.
+// The left sides p and dS serve both ways up, so nothing is turned but k and v, once for a block.
+// dv and dk are summed in scratch; dq in place, or in a partial array for each of the tasks that
+// share a head, which are added in order. Five products a block, no atomics, and no sum depends on
+// the threads.
 #include "kernels.h"
 #include "ops/attention/recompute.h"
 
@@ -79,7 +81,8 @@ HL_INLINE void put_rows(const T* from, int64_t pitch, int64_t rows, int64_t fill
   }
 }
 
-// Queries [first, first + queries) of head h against the block of `keys` keys from `key`, which is packed.
+// Queries [first, first + queries) of head h against the block of `keys` keys from `key`, which is
+// packed.
 template <class T>
 HL_INLINE void block_pair(const Backward<T>& f, const Room<T>& w, int64_t n, int64_t h,
                           int64_t first, int64_t queries, int64_t key, int64_t keys, T* dq,

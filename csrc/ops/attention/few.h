@@ -1,6 +1,6 @@
-// A handful of queries against many keys, as in decoding with a cache: the work is reading k and v once,
-// so they are used where they lie and nothing is packed. Lanes run along a key's numbers for the scores
-// and along v's columns for the result.
+// A handful of queries against many keys, as in decoding with a cache: the work is reading k and v
+// once, so they are used where they lie and nothing is packed. Lanes run along a key's numbers for
+// the scores and along v's columns for the result.
 #pragma once
 
 #include "ops/attention/scores.h"
@@ -11,8 +11,9 @@ constexpr int64_t kFewRows = 4;
 constexpr int kFewVectors =
     kTileRows >= 8 ? 4 : 2;  // of v's columns: with four rows, sums fit the registers
 
-// s[i, c] = alpha sum_d q[i, d] k[c, d] for columns [first, last) and the rest of their vectors. q's
-// rows are zero from D to the pitch, a multiple of the lanes. Rows of k after `last` are not touched.
+// s[i, c] = alpha sum_d q[i, d] k[c, d] for columns [first, last) and the rest of their vectors.
+// q's rows are zero from D to the pitch, a multiple of the lanes. Rows of k after `last` are not
+// touched.
 template <class T>
 void few_scores(const T* q, int64_t q_pitch, int64_t rows, int64_t D, const T* k, int64_t k_rs,
                 int64_t first, int64_t last, T alpha, T* s, int64_t pitch) {
@@ -99,7 +100,8 @@ void few_rows(const T* p, int64_t pitch, const T* v, int64_t v_rs, int64_t keys,
   }
 }
 
-// o[i, :] (+)= sum over keys of p[i, key] v[key, :]; o's pitch is a multiple of kFewVectors vectors.
+// o[i, :] (+)= sum over keys of p[i, key] v[key, :]; o's pitch is a multiple of kFewVectors
+// vectors.
 template <class T>
 void few_values(const T* p, int64_t pitch, int64_t rows, const T* v, int64_t v_rs, int64_t keys,
                 int64_t Dv, bool add, T* o, int64_t o_pitch) {

@@ -1,8 +1,9 @@
-// A task is a chunk of the queries of one key-value head (its query heads one after the other). The keys
-// go by in blocks: K^T of a block is packed once, and then every tile of queries forms its scores in the
-// first cache, turns them into exponentials and multiplies them by v. A query carries its largest score
-// and its sum from block to block, and what it has summed so far is scaled down whenever the largest
-// grows. Where there are few tasks, keys are split and the parts joined at the end.
+// A task is a chunk of the queries of one key-value head (its query heads one after the other). The
+// keys go by in blocks: K^T of a block is packed once, and then every tile of queries forms its
+// scores in the first cache, turns them into exponentials and multiplies them by v. A query carries
+// its largest score and its sum from block to block, and what it has summed so far is scaled down
+// whenever the largest grows. Where there are few tasks, keys are split and the parts joined at the
+// end.
 #include "kernels.h"
 #include "ops/attention/few.h"
 #include "ops/attention/products.h"
@@ -31,7 +32,8 @@ ForwardCut forward_cut(const AttentionShape& s) {
   c.total = s.Hk > 0 ? s.H / s.Hk * s.Tq : 0;
   c.few = c.total <= kFewRows;
   c.in_place = c.few || s.Dv % L == 0;
-  // Chunks for 32 tasks, of at least four tiles; what a chunk has summed up stays in the second cache.
+  // Chunks for 32 tasks, of at least four tiles; what a chunk has summed up stays in the second
+  // cache.
   const int64_t wanted = ceil_div(c.total, ceil_div(32, max64(1, pairs)));
   c.rows = even_part(c.total, max64(4 * kTileRows, min64(wanted, 2048 / item)), kTileRows);
   c.chunks = ceil_div(c.total, c.rows);
@@ -99,8 +101,8 @@ HL_INLINE void tile_rows(const Forward<T>& f, const Place<T>& at, int64_t row, i
   }
 }
 
-// Scores of a tile to exponentials; o is scaled to the new largest scores. Columns count from `key`, and
-// [lo, hi) of them are what the values are multiplied with.
+// Scores of a tile to exponentials; o is scaled to the new largest scores. Columns count from
+// `key`, and [lo, hi) of them are what the values are multiplied with.
 template <class T>
 HL_INLINE void tile_exponentials(const Forward<T>& f, const Place<T>& at, const TileRow* r,
                                  int64_t row, int64_t rows, int64_t key, int64_t lo, int64_t hi,

@@ -1,7 +1,8 @@
 // The products of attention around the register tile.
 //
-// Keys lie along the columns of the tile: K^T of a block is packed in panels of a tile's width, once for
-// all the queries that meet it, while queries and probabilities are the tile's left side as they are.
+// Keys lie along the columns of the tile: K^T of a block is packed in panels of a tile's width,
+// once for all the queries that meet it, while queries and probabilities are the tile's left side
+// as they are.
 #pragma once
 
 #include "cpu/gemm.h"
@@ -9,8 +10,8 @@
 
 namespace hl::cpu::HL_ISA {
 
-// Rows of D numbers, `rs` apart, as columns: panels of a tile's width over D steps. Returns the numbers
-// written.
+// Rows of D numbers, `rs` apart, as columns: panels of a tile's width over D steps. Returns the
+// numbers written.
 template <class T>
 int64_t pack_turned(const T* p, int64_t rs, int64_t rows, int64_t D, T* to) {
   constexpr int64_t nr = kTileColumns<T>;

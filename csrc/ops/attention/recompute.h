@@ -60,7 +60,8 @@ void prepare_rows(Ctx& ctx, const AttentionShape& s, const T* dy, const T* y, co
   });
 }
 
-// The queries [begin, end) of a block that see any of the keys [key, key + keys), each with its columns.
+// The queries [begin, end) of a block that see any of the keys [key, key + keys), each with its
+// columns.
 struct BlockSpans {
   int64_t begin, end;
   Span span[kPairQueries + kTileRows];  // of query `first + i`, counted from `key`
@@ -79,8 +80,8 @@ HL_INLINE void block_spans(const AttentionShape& s, const Terms<T>& terms, int64
   }
 }
 
-// Rows [row, row + rows) of a block: p of the columns that each sees. The rest of the `width` columns
-// is zero.
+// Rows [row, row + rows) of a block: p of the columns that each sees. The rest of the `width`
+// columns is zero.
 template <class T>
 HL_INLINE void tile_probabilities(const AttentionShape& s, const Saved<T>& a, const BlockSpans& b,
                                   int64_t n, int64_t h, int64_t first, int64_t key, int64_t row,

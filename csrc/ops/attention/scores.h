@@ -1,7 +1,7 @@
 // What happens to a row of scores: who is seen, what is added, powers of two, dropout.
 //
-// Scores are kept in units of log 2: the tile multiplies by scale / log 2, and exp becomes a power of
-// two, which needs no reduction by ln 2.
+// Scores are kept in units of log 2: the tile multiplies by scale / log 2, and exp becomes a power
+// of two, which needs no reduction by ln 2.
 #pragma once
 
 #include "cpu/fold.h"

@@ -1,5 +1,5 @@
-// The two that nobody needs in every step: the weights themselves, and the gradient by the bias. Both are
-// matrices of the scores' size, or sums over them, formed a block at a time.
+// The two that nobody needs in every step: the weights themselves, and the gradient by the bias.
+// Both are matrices of the scores' size, or sums over them, formed a block at a time.
 #include "kernels.h"
 #include "ops/attention/recompute.h"
 
@@ -28,8 +28,8 @@ Room<T> room_of(const PairCut& c, T* scratch) {
   return w;
 }
 
-// p of the block of queries from `first` and keys from `key` into w.p, rows c.pitch apart: all columns up
-// to the width, zeros where nothing is seen. With `slopes` also dS into w.ds.
+// p of the block of queries from `first` and keys from `key` into w.p, rows c.pitch apart: all
+// columns up to the width, zeros where nothing is seen. With `slopes` also dS into w.ds.
 template <class T>
 void form_block(const AttentionShape& s, const PairCut& c, const Saved<T>& a, const Room<T>& w,
                 int64_t n, int64_t h, int64_t first, int64_t queries, int64_t key, int64_t keys,
