@@ -50,6 +50,22 @@ using ParallelBody = void (*)(void* arg, int64_t begin, int64_t end, int worker)
 // any result.
 void run_parallel(int workers, int64_t n, int64_t grain, ParallelBody body, void* arg);
 
+// Work in many short steps, each of which needs all of the one before: the members of a team run the
+// same body side by side and meet in team_wait. Opening a parallel loop for each step would take
+// longer than the step.
+struct Team;
+struct TeamMember {
+  Team* team;
+  int rank, size;  // 0 <= rank < size <= workers
+};
+using TeamBody = void (*)(void* arg, const TeamMember& member);
+
+// Runs body on up to `workers` threads at once; on the calling thread alone where a parallel loop
+// would be serial. How the work is shared out may follow from `size`, what is computed must not.
+void run_team(int workers, TeamBody body, void* arg);
+// Returns when every member has called it; what they wrote before is seen after.
+void team_wait(const TeamMember& member);
+
 int num_threads();
 void set_num_threads(int n);
 int default_num_threads();  // HANDLOOM_NUM_THREADS, OMP_NUM_THREADS, affinity and cgroup quota

@@ -313,6 +313,30 @@ def test_no_grad_as_context_and_decorator():
     assert hl.is_grad_enabled()
 
 
+def test_no_grad_decorates_without_brackets_and_generators():
+    x = leaf(2)
+
+    @hl.no_grad
+    def f(v):
+        return v * 2
+
+    @hl.no_grad()
+    def values(v):
+        yield v * 2
+        yield v * 3
+        return 5
+
+    assert not f(x).requires_grad
+    made = values(x)
+    assert not next(made).requires_grad
+    assert (x * 2).requires_grad  # between the values it is the caller's code that runs
+    assert not next(made).requires_grad
+    with pytest.raises(StopIteration) as end:
+        next(made)
+    assert end.value.value == 5
+    assert hl.is_grad_enabled()
+
+
 def test_no_grad_belongs_to_the_thread():
     x, seen = leaf(2), []
 

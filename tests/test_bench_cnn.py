@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,17 @@ from handloom.bench.networks import NETWORKS
 
 STEPS = {case.option("network"): case for case in cnn.CASES}
 every_network = pytest.mark.parametrize("name", STEPS)
+
+
+@pytest.fixture(autouse=True)
+def _settings_stay_here():
+    """Contenders set up the process that they believe to be their own."""
+    threads = hl.get_num_threads()
+    yield
+    hl.set_num_threads(threads)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_flush_denormal(False)
 
 
 def small(case: Case, **changed) -> Case:

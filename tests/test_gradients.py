@@ -347,9 +347,21 @@ def test_dropout_backward_draws_the_same_mask(name):
     assert hl.gradcheck(f, points(2, 3, 4))
 
 
-def test_weights_and_targets_without_a_gradient_refuse_it():
-    x, t = points(4, 3), unit(4, 3)
-    with pytest.raises(NotImplementedError, match="detach target"):
-        F.cross_entropy(x, t)
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_probabilities_as_a_target_may_learn(smoothing, reduction):
+    x, t = points(2, 4, 3), unit(2, 4, 3)
+    w = np.array([0.5, 1.0, 2.0])
+    options = {"weight": w, "label_smoothing": smoothing, "reduction": reduction}
+    assert hl.gradcheck(lambda x, t: F.cross_entropy(x, t, **options), [x, t])
+    fixed = F.cross_entropy(x, t.detach(), **options)
+    np.testing.assert_allclose(F.cross_entropy(x, t, **options).numpy(), fixed.numpy(), rtol=1e-12)
+    with pytest.raises(ValueError, match="target"):
+        F.cross_entropy(x, unit(2, 3, 3))
+
+
+def test_weights_without_a_gradient_refuse_it():
+    with pytest.raises(NotImplementedError, match="weight has no gradient, detach it"):
+        F.cross_entropy(points(4, 3), np.array([0, 1, 2, 0]), unit(3))
     with pytest.raises(NotImplementedError, match="weights have no gradient"):
         F.binary_cross_entropy(unit(2, 3), unit(2, 3, seed=1), unit(2, 3, seed=2))

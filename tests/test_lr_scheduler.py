@@ -25,6 +25,42 @@ CASES = [
     ("OneCycleLR", {"max_lr": [0.3, 0.5], "epochs": 5, "steps_per_epoch": 3, "three_phase": True}),
     ("OneCycleLR", {"max_lr": 0.3, "total_steps": 15, "anneal_strategy": "linear"}),
     ("OneCycleLR", {"max_lr": 0.3, "total_steps": 15, "cycle_momentum": False}),
+    ("OneCycleLR", {"max_lr": 0.3, "total_steps": 14}),
+    ("MultiplicativeLR", {"lr_lambda": lambda t: 0.9 + 0.01 * t}),
+    ("MultiplicativeLR", {"lr_lambda": [lambda t: 0.9, lambda t: 1.1]}),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.2, "step_size_up": 3}),
+    (
+        "CyclicLR",
+        {
+            "base_lr": [0.01, 0.02],
+            "max_lr": [0.2, 0.3],
+            "step_size_up": 2,
+            "step_size_down": 3,
+            "mode": "triangular2",
+            "base_momentum": 0.7,
+        },
+    ),
+    (
+        "CyclicLR",
+        {
+            "base_lr": 0.01,
+            "max_lr": 0.2,
+            "step_size_up": 2,
+            "mode": "exp_range",
+            "gamma": 0.9,
+            "cycle_momentum": False,
+        },
+    ),
+    (
+        "CyclicLR",
+        {
+            "base_lr": 0.01,
+            "max_lr": 0.2,
+            "step_size_up": 2,
+            "scale_fn": lambda t: 1 / (1 + t),
+            "scale_mode": "iterations",
+        },
+    ),
 ]
 
 
@@ -164,6 +200,12 @@ def test_plateau_state_goes_on():
         (lambda o: ours.OneCycleLR(o, 0.1, 5, pct_start=2), ValueError, "pct_start is 2"),
         (lambda o: ours.OneCycleLR(o, 0.1, 5, anneal_strategy="x"), ValueError, "'x'"),
         (lambda o: ours.OneCycleLR(o, [0.1], 5), ValueError, "1 max_lr for 2"),
+        (lambda o: ours.MultiplicativeLR(o, [len]), ValueError, "1 functions for 2"),
+        (lambda o: ours.CyclicLR(o, 0.1, 1.0, mode="up"), ValueError, "mode is 'up'"),
+        (lambda o: ours.CyclicLR(o, 0.1, 1.0, 0), ValueError, "step_size_up is 0"),
+        (lambda o: ours.CyclicLR(o, [0.1], 1.0), ValueError, "1 base_lr for 2"),
+        (lambda o: ours.ChainedScheduler([]), ValueError, "schedulers is empty"),
+        (lambda o: ours.ChainedScheduler([ours.ReduceLROnPlateau(o)]), ValueError, "metric"),
         (lambda o: ours.WarmupCosineLR(o, 5, 5), ValueError, "warmup_steps is 5"),
         (lambda o: ours.SequentialLR(o, [], [1]), ValueError, "0 schedulers for 1"),
         (lambda o: ours.ReduceLROnPlateau(o, factor=1), ValueError, "factor is 1"),
@@ -178,9 +220,10 @@ def test_bad_arguments_are_named(make, error, text):
 
 
 def test_one_cycle_ends():
+    """A loop that steps after each of its batches makes `total_steps` steps."""
     s = ours.OneCycleLR(optimiser(), 0.1, total_steps=3)
-    s.step()
-    s.step()
+    for _ in range(3):
+        s.step()
     with pytest.raises(ValueError, match="total_steps = 3"):
         s.step()
 
@@ -190,3 +233,49 @@ def test_schedulers_of_another_optimiser_are_refused():
     with pytest.raises(ValueError, match="another optimizer"):
         ours.SequentialLR(o, [ours.ExponentialLR(optimiser(), 0.5)], [])
     assert math.isclose(o.param_groups[0]["lr"], 0.1)
+
+
+BACK_TO_BACK = [
+    lambda m, o: [m.ConstantLR(o, 0.1, 4), m.ExponentialLR(o, 0.9)],
+    lambda m, o: [m.ExponentialLR(o, 0.9), m.StepLR(o, 3, 0.5)],
+    lambda m, o: [m.LinearLR(o, 0.2, total_iters=5), m.CosineAnnealingLR(o, 20, 0.001)],
+    lambda m, o: [m.MultiStepLR(o, [2, 6], 0.5), m.PolynomialLR(o, 8, 2.0)],
+    lambda m, o: [m.MultiplicativeLR(o, lambda t: 0.95), m.StepLR(o, 2, 0.5), m.ConstantLR(o)],
+]
+
+
+@pytest.mark.parametrize("build", BACK_TO_BACK)
+@pytest.mark.parametrize("chained", [False, True])
+def test_schedules_back_to_back_multiply_as_pytorchs_do(build, chained):
+    torch = pytest.importorskip("torch")
+    import torch.optim.lr_scheduler as theirs
+
+    a, b = optimiser(), twin(torch)
+    s, r = build(ours, a), build(theirs, b)
+    if chained:
+        s, r = [ours.ChainedScheduler(s)], [theirs.ChainedScheduler(r)]
+    for t in range(14):
+        np.testing.assert_allclose(rates(a), rates(b), rtol=1e-9, atol=1e-15, err_msg=str(t))
+        b.step()
+        for mine, other in zip(s, r):
+            mine.step()
+            other.step()
+        if t == 6:  # by hand
+            for opt in (a, b):
+                opt.param_groups[0]["lr"] *= 0.5
+
+
+def test_chained_state_goes_on():
+    def build(o):
+        return ours.ChainedScheduler([ours.ConstantLR(o, 0.1, 4), ours.ExponentialLR(o, 0.9)])
+
+    a, b = optimiser(), optimiser()
+    s, r = build(a), build(b)
+    for _ in range(3):
+        s.step()
+    r.load_state_dict(s.state_dict())
+    for _ in range(4):
+        assert rates(a) == rates(b)
+        assert s.get_last_lr() == r.get_last_lr()
+        s.step()
+        r.step()

@@ -298,8 +298,8 @@ def test_wrong_types_and_axes_are_named(name):
 
 def test_other_errors_name_what_came():
     x = np.ones((2, 3))
-    with pytest.raises(ValueError, match=r"norm: ord is 3\.0, expected 0, 1, 2, inf or -inf"):
-        kernels.norm(x, ord=3)
+    with pytest.raises(ValueError, match="norm: the order is nan"):
+        kernels.norm(x, ord=np.nan)
     with pytest.raises(ValueError, match=r"max: dy has shape \(3,\), expected the result's \(2,\)"):
         kernels.max_backward(np.ones(3), x, kernels.max(x, axis=1), axis=1)
     with pytest.raises(TypeError, match="max: y is float32 but dy is float64"):

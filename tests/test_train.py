@@ -328,11 +328,30 @@ def test_checkpoint_saves_what_improves(tmp_path):
     np.testing.assert_array_equal(weights(other), kept[best])
 
 
-def test_terminate_on_nan_stops_at_the_step():
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_loss_that_is_no_number_ends_the_run_before_it_spoils_the_weights(bad):
     x, y = line()
-    y = np.full_like(y, np.nan)
-    history = fit(model(), (x, y), epochs=5, callbacks=[train.TerminateOnNaN()])
+    y[20:] = bad  # the third batch of an epoch, in its order
+    m = model()
+    opt = optim.SGD(m.parameters(), lr=0.1)
+    batches = [(x[i : i + 8], y[i : i + 8]) for i in range(0, 40, 8)]
+    stop = train.EarlyStopping(patience=1, restore_best_weights=False)
+    text = r"fit: the loss is (nan|inf) at step 3 \(epoch 1\): training has stopped"
+    with pytest.warns(RuntimeWarning, match=text) as caught:
+        history = fit(
+            m, batches, optimizer=opt, validation=(x, y), metrics="mse", callbacks=[stop], epochs=5
+        )
+    assert caught[0].filename == __file__
+    assert "at step 3 (epoch 1)" in history.stopped
     assert len(history) == 1
+    assert not math.isfinite(history["loss"][0])
+    assert np.isfinite(weights(m)).all()
+    assert all(p.grad is None for p in m.parameters())
+
+
+def test_terminate_on_nan_expects_it():
+    x, y = line()
+    history = fit(model(), (x, np.full_like(y, np.nan)), callbacks=[train.TerminateOnNaN()])
     assert "step 1" in history.stopped
     assert math.isnan(history["loss"][0])
 

@@ -79,6 +79,13 @@ void out_of_scratch(const char* kernel, const Plan& plan) {
   throw py::error_already_set();
 }
 
+void past_scratch(const char* kernel, const Plan& plan) {
+  py::gil_scoped_acquire locked;
+  PyErr_Format(PyExc_SystemError, "%s (%s) wrote past its scratch memory", kernel,
+               plan.algorithm ? plan.algorithm : "");
+  throw py::error_already_set();
+}
+
 void register_runtime(py::module_& m) {
   m.attr("version") = HL_VERSION;
   m.attr("build_type") = HL_BUILD_TYPE;
@@ -89,6 +96,7 @@ void register_runtime(py::module_& m) {
   m.def("vector_bytes", [] { return active_backend().vector_bytes; });
   m.def("available_isas", &backend_names);
   m.def("use_isa", &use_backend, py::arg("name"));
+  m.def("guard_scratch", &guard_scratch);
   m.def("empty_cache", [] {
     scratch_release();
     pool_empty_cache();

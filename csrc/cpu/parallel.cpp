@@ -60,55 +60,67 @@ int cgroup_quota() {
   return quota > 0 && period > 0 ? int(std::ceil(quota / period)) : 0;
 }
 
-struct Loop {
-  int64_t n, grain, chunks;
-  ParallelBody body;
-  void* arg;
-  std::atomic<int64_t> next{0};
+// What all threads do at once.
+struct Job {
+  virtual void work(int worker, int threads) = 0;
 
-  // Chunks are handed out one at a time: a core that was taken away for a while delays one chunk.
-  void work(int worker) {
+  void run(int worker, int threads) {
     uint64_t mode = flush_denormals();
     bool outer = t_in_region;
     t_in_region = true;
-    for (int64_t c; (c = next.fetch_add(1, std::memory_order_relaxed)) < chunks;) {
-      body(arg, c * grain, std::min(n, (c + 1) * grain), worker);
-    }
+    work(worker, threads);
     t_in_region = outer;
     restore_float_mode(mode);
   }
 };
 
+struct Loop final : Job {
+  int64_t n, grain, chunks;
+  ParallelBody body;
+  void* arg;
+  std::atomic<int64_t> next{0};
+
+  Loop(int64_t n, int64_t grain, ParallelBody body, void* arg)
+      : n(n), grain(grain), chunks((n + grain - 1) / grain), body(body), arg(arg) {}
+
+  // Chunks are handed out one at a time: a core that was taken away for a while delays one chunk.
+  void work(int worker, int) override {
+    for (int64_t c; (c = next.fetch_add(1, std::memory_order_relaxed)) < chunks;) {
+      body(arg, c * grain, std::min(n, (c + 1) * grain), worker);
+    }
+  }
+};
+
 #if defined(HL_OPENMP)
 
-void run_team(Loop& loop, int threads) {
+void run_threads(Job& job, int threads) {
 #pragma omp parallel num_threads(threads)
-  loop.work(omp_get_thread_num());
+  job.run(omp_get_thread_num(), omp_get_num_threads());
 }
 
 #elif defined(HL_SERIAL)
 
-void run_team(Loop& loop, int) { loop.work(0); }
+void run_threads(Job& job, int) { job.run(0, 1); }
 
 #else
 
 // A plain pool that ThreadSanitizer understands. Workers sleep between loops: it is for checking and
 // for compilers without OpenMP, not for speed.
-class Team {
+class Pool {
  public:
-  void run(Loop& loop, int threads) {
+  void run(Job& job, int threads) {
     std::unique_lock lock(mutex_);
     while (int(workers_.size()) < threads - 1) {
       int id = int(workers_.size()) + 1;
       workers_.emplace_back([this, id] { serve(id); });
     }
-    loop_ = &loop;
+    job_ = &job;
     wanted_ = threads - 1;
     running_ = wanted_;
     ++generation_;
     wake_.notify_all();
     lock.unlock();
-    loop.work(0);
+    job.run(0, threads);
     lock.lock();
     done_.wait(lock, [this] { return running_ == 0; });
   }
@@ -121,9 +133,10 @@ class Team {
       wake_.wait(lock, [&] { return generation_ != seen; });
       seen = generation_;
       if (id > wanted_) continue;
-      Loop* loop = loop_;
+      Job* job = job_;
+      int threads = wanted_ + 1;
       lock.unlock();
-      loop->work(id);
+      job->run(id, threads);
       lock.lock();
       if (--running_ == 0) done_.notify_one();
     }
@@ -132,23 +145,71 @@ class Team {
   std::mutex mutex_;
   std::condition_variable wake_, done_;
   std::vector<std::thread> workers_;
-  Loop* loop_ = nullptr;
+  Job* job_ = nullptr;
   int wanted_ = 0, running_ = 0;
   uint64_t generation_ = 0;
 };
 
-void run_team(Loop& loop, int threads) {
-  static Team* team = new Team;  // never destroyed: its threads outlive static destruction
-  team->run(loop, threads);
+void run_threads(Job& job, int threads) {
+  static Pool* pool = new Pool;  // never destroyed: its threads outlive static destruction
+  pool->run(job, threads);
 }
 
 #endif
 
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
 }  // namespace
+
+struct Team final : Job {
+  TeamBody body;
+  void* arg;
+  std::atomic<int> arrived{0};
+  std::atomic<unsigned> step{0};
+
+  Team(TeamBody body, void* arg) : body(body), arg(arg) {}
+  void work(int worker, int threads) override { body(arg, {this, worker, threads}); }
+};
+
+void team_wait(const TeamMember& member) {
+  if (member.size == 1) return;
+  Team& team = *member.team;
+  const unsigned step = team.step.load(std::memory_order_relaxed);
+  if (team.arrived.fetch_add(1, std::memory_order_acq_rel) == member.size - 1) {
+    team.arrived.store(0, std::memory_order_relaxed);
+    team.step.store(step + 1, std::memory_order_release);
+    return;
+  }
+  // The others are microseconds away, unless one of them has lost its core.
+  constexpr int kPatience = 1024;
+  for (int i = 0; team.step.load(std::memory_order_acquire) == step; ++i) {
+    if (i < kPatience) {
+      pause();
+    } else {
+      sched_yield();
+    }
+  }
+}
+
+void run_team(int workers, TeamBody body, void* arg) {
+  std::unique_lock<std::mutex> lock(g_team, std::defer_lock);
+  Team team(body, arg);
+  if (workers <= 1 || t_in_region || g_forked.load(std::memory_order_relaxed) || !lock.try_lock()) {
+    body(arg, {&team, 0, 1});
+    return;
+  }
+  run_threads(team, workers);
+}
 
 void run_parallel(int workers, int64_t n, int64_t grain, ParallelBody body, void* arg) {
   if (n <= 0) return;
-  Loop loop{n, grain, (n + grain - 1) / grain, body, arg};
+  Loop loop(n, grain, body, arg);
   int threads = int(std::min<int64_t>(workers, loop.chunks));
   // A grain is worth waking a thread for, half a grain is not.
   bool alone =
@@ -160,7 +221,7 @@ void run_parallel(int workers, int64_t n, int64_t grain, ParallelBody body, void
     }
     return;
   }
-  run_team(loop, threads);
+  run_threads(loop, threads);
 }
 
 bool in_parallel_region() { return t_in_region; }

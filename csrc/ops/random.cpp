@@ -3,7 +3,7 @@
 #include "cpu/parallel.h"
 #include "cpu/philox.h"
 #include "cpu/random_float.h"
-#include "kernels.h"
+#include "kernel.h"
 
 namespace hl::cpu::HL_ISA {
 namespace {
@@ -242,7 +242,8 @@ HL_DEFINE_KERNEL(random_uniform_rows);
 HL_DEFINE_KERNEL(random_normal);
 HL_DEFINE_KERNEL(random_normal_rows);
 HL_DEFINE_KERNEL(random_bernoulli);
-HL_DEFINE_KERNEL_FOR(random_bernoulli, void);
+HL_DEFINE_KERNEL_ENTRY(random_bernoulli, void, &random_bernoulli<void>,
+                       &random_bernoulli_plan<void>);
 HL_DEFINE_RAW_KERNEL(random_integers);
 HL_DEFINE_RAW_KERNEL(random_permutation);
 HL_DEFINE_RAW_KERNEL(random_words);

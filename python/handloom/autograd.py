@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 Call = TypeVar("Call", bound=Callable[..., Any])
+_GENERATOR = 0x20  # inspect.CO_GENERATOR, without loading inspect
 
 
 class Wanted:
@@ -227,7 +228,11 @@ class _Recording:
 
     _record: ClassVar[bool]
 
-    def __init__(self) -> None:
+    def __new__(cls, function: Any = None) -> Any:
+        """`@no_grad` is `@no_grad()`."""
+        return object.__new__(cls) if function is None else cls()(function)
+
+    def __init__(self, function: Any = None) -> None:
         self._before: list[bool | None] = []
 
     def __enter__(self) -> None:
@@ -249,7 +254,20 @@ class _Recording:
             with type(self)():
                 return function(*args, **options)
 
-        return call  # type: ignore[return-value]
+        @functools.wraps(function)
+        def generate(*args: Any, **options: Any) -> Any:
+            values = function(*args, **options)
+            while True:
+                with type(self)():  # what runs between two values is the caller's
+                    try:
+                        value = next(values)
+                    except StopIteration as end:
+                        return end.value
+                yield value
+
+        code = getattr(function, "__code__", None)
+        generator = code is not None and code.co_flags & _GENERATOR
+        return generate if generator else call  # type: ignore[return-value]
 
 
 class no_grad(_Recording):

@@ -17,6 +17,7 @@ from . import (
     random,
     reduce,
     resize,
+    rnn,
     softmax,
 )
 
@@ -32,6 +33,7 @@ _FAMILIES = (
     random,
     reduce,
     resize,
+    rnn,
     softmax,
 )
 

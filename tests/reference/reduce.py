@@ -67,6 +67,8 @@ def norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2.0) -> 
         return np.sum(a, axis=axis, keepdims=keepdims)
     if ord == 0:
         return np.sum((x != 0).astype(x.dtype), axis=axis, keepdims=keepdims)
+    if np.isfinite(ord):
+        return np.sum(a**ord, axis=axis, keepdims=keepdims) ** (1 / ord)
     return (np.max if ord > 0 else np.min)(a, axis=axis, keepdims=keepdims)
 
 
@@ -174,6 +176,7 @@ CASES = (
     *(_case("var", shape, ddof=1, **options) for shape, options in _AXES[:5]),
     *(_case("norm", (33, 17), axis=0, ord=p) for p in (0.0, 1.0, float("inf"), -float("inf"))),
     *(_case("norm", (5, 700), axis=1, ord=p) for p in (0.0, 1.0, float("inf"), -float("inf"))),
+    *(_case("norm", shape, ord=p, **options) for p in (1.5, 3.0) for shape, options in _AXES[:6]),
     *(_case("prod", shape, **options) for shape, options in _AXES[:8]),
     *(_case(name, (6, 5), axis=a) for name in ("sum", "var") for a in (-1, -2)),
     *(_case("sum", (50, 40), axis=a, layout="b") for a in (0, 1)),

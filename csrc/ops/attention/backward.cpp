@@ -9,7 +9,7 @@
 // dv and dk are summed in scratch; dq in place, or in a partial array for each of the tasks that
 // share a head, which are added in order. Five products a block, no atomics, and no sum depends on
 // the threads.
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/attention/recompute.h"
 
 namespace hl::cpu::HL_ISA {

@@ -4,7 +4,7 @@
 // its largest score and its sum from block to block, and what it has summed so far is scaled down
 // whenever the largest grows. Where there are few tasks, keys are split and the parts joined at the
 // end.
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/attention/few.h"
 #include "ops/attention/products.h"
 

@@ -1,6 +1,6 @@
 // The two that nobody needs in every step: the weights themselves, and the gradient by the bias.
 // Both are matrices of the scores' size, or sums over them, formed a block at a time.
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/attention/recompute.h"
 
 namespace hl::cpu::HL_ISA {

@@ -5,9 +5,10 @@
 //   everything else: the direct convolution (correlate.cpp, weight.cpp)
 #include "ops/conv/conv.h"
 
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/conv/correlate.h"
 #include "ops/conv/weight.h"
+#include "ops/matmul/packed.h"
 #include "ops/matmul/product.h"
 
 namespace hl::cpu::HL_ISA {
@@ -93,25 +94,32 @@ Plan conv_forward_plan(const ConvShape& s) {
   const Correlation c = forward_correlation(s);
   if (choice == Choice::kProduct) {
     use(p, forward_product<T>(s));
+    if (s.packed && packed_pays(pixels(s))) p.algorithm = "matmul, packed before";
   } else if (choice == Choice::kDepthwise) {
     use_depthwise(p, depthwise_bytes<T>(c));
   } else {
     use<T>(p, correlate_cut<T>(c));
+    if (s.packed && !correlate_cut<T>(c).dot) {
+      p.algorithm = "direct, packed before", p.shared_bytes = 0;
+    }
   }
   return p;
 }
 
 template <class T>
-void conv_forward(Ctx& ctx, const ConvShape& s, const T* x, const T* w, const T* b, T* y, T* z) {
+void conv_forward(Ctx& ctx, const ConvShape& s, const T* x, const T* w, const T* panels, const T* b,
+                  T* y, T* z) {
   const Choice choice = choose(s);
   const Finish<T> finish = finish_with(b, z, s.activation, s.p0, s.p1);
   const Correlation c = forward_correlation(s);
-  if (choice == Choice::kProduct) {
+  if (choice == Choice::kProduct && s.packed && packed_pays(pixels(s))) {
+    packed_product(ctx, pixels(s), s.K, s.C, x, panels, finish, y, z);
+  } else if (choice == Choice::kProduct) {
     finish_product(ctx, forward_product<T>(s), x, w, finish, s.K, y, z);
   } else if (choice == Choice::kDepthwise) {
     depthwise(ctx, c, x, w, finish, y, z);
   } else {
-    correlate(ctx, c, correlate_cut<T>(c), x, w, finish, y, z);
+    correlate(ctx, c, correlate_cut<T>(c), x, w, s.packed ? panels : nullptr, finish, y, z);
   }
 }
 
@@ -147,7 +155,7 @@ void conv_backward_data(Ctx& ctx, const ConvShape& s, const T* dy, const T* w, c
     if (choice == Choice::kDepthwise) {
       depthwise(ctx, c, dy, w, finish, dx, z);
     } else {
-      correlate(ctx, c, correlate_cut<T>(c), dy, w, finish, dx, z);
+      correlate(ctx, c, correlate_cut<T>(c), dy, w, static_cast<const T*>(nullptr), finish, dx, z);
     }
   }
 }

@@ -202,12 +202,16 @@ CorrelateCut correlate_cut(const Correlation& c) {
 
 template <class T>
 void correlate(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* from, const T* w,
-               const Finish<T>& finish, T* to, T* z) {
+               const T* panels, const Finish<T>& finish, T* to, T* z) {
   const CorrelateAxis* a = c.axis;
-  T* packed = reinterpret_cast<T*>(ctx.shared);
+  const T* packed = panels;
   Finish<T> rest = finish;  // the sums start from the bias
   rest.b = nullptr;
-  pack_weights(ctx, c, k, w, packed);
+  if (!panels || k.dot) {
+    T* own = reinterpret_cast<T*>(ctx.shared);
+    pack_weights(ctx, c, k, w, own);
+    packed = own;
+  }
   const int64_t all = c.groups * c.columns, panel_size = k.depth * k.nr;
   const bool merged = k.run != c.channels || a[2].taps == 1;
   const int64_t work = k.rows * k.pixels * c.columns * k.depth;
@@ -285,7 +289,7 @@ void correlate(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* f
 #define HL_INSTANTIATE(T)                                                                       \
   template CorrelateCut correlate_cut<T>(const Correlation&);                                   \
   template void correlate<T>(Ctx&, const Correlation&, const CorrelateCut&, const T*, const T*, \
-                             const Finish<T>&, T*, T*);
+                             const T*, const Finish<T>&, T*, T*);
 HL_INSTANTIATE(float)
 HL_INSTANTIATE(double)
 #undef HL_INSTANTIATE

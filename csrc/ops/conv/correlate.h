@@ -54,9 +54,10 @@ inline int64_t correlate_worker_bytes(const CorrelateCut& k) {
   return k.window_bytes + k.runs * int64_t(sizeof(int64_t));
 }
 
+// `panels` are those of w where it was packed before (forward only), or null.
 template <class T>
 void correlate(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* from, const T* w,
-               const Finish<T>& finish, T* to, T* z);
+               const T* panels, const Finish<T>& finish, T* to, T* z);
 
 // The same for one channel a group: a sum for every channel, vectors along the channels.
 template <class T>

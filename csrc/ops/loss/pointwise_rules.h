@@ -112,7 +112,8 @@ struct BceWithLogitsRule {
   static HL_INLINE LossSlope<V> slope(const LossAt<V>& e, const LossOptions<V>&) {
     const V one = number<V>(1);
     const V yes = fma(e.pos - one, e.t, one);
-    return {(one - e.t) - yes * sigmoid(-e.x), (e.pos - one) * softplus(-e.x) - e.x};
+    const V more = select(e.pos == one, V{}, (e.pos - one) * softplus(-e.x));  // 0 inf is no number
+    return {(one - e.t) - yes * sigmoid(-e.x), more - e.x};
   }
 };
 

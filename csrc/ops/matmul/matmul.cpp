@@ -1,6 +1,6 @@
 #include "ops/matmul/matmul.h"
 
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/matmul/product.h"
 
 namespace hl::cpu::HL_ISA {

@@ -1,5 +1,5 @@
 // Gradients of the norms over rows: a pass over x and dy for two sums, and one for dx.
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/norm/channel.h"
 
 namespace hl::cpu::HL_ISA {

@@ -1,6 +1,6 @@
 // Batch, instance, group and adaptive instance norm: a pass over x for the statistics, and one for
 // the result.
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/norm/channel.h"
 
 namespace hl::cpu::HL_ISA {

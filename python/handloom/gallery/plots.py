@@ -51,7 +51,7 @@ def learning(
         if scores is not None:
             _lines(axes[1], scores, score)
             if low is not None:
-                axes[1].set_ylim(low, 1.0)
+                axes[1].set_ylim(low, 1 + (1 - low) / 50)  # a line at 1 is drawn whole
                 for line in axes[1].get_lines():
                     line.set_clip_on(True)
     return figure

@@ -10,7 +10,10 @@ linear after a flatten        columns in order (C, H, W)   columns in order (H, 
 linear before an unflatten    rows in order (C, H, W)      rows in order (H, W, C)
 ============================= ============================ ==========================
 
-Either convolution moves axis 1 to the end; the rest is to know which weights are convolutions.
+Either convolution moves axis 1 to the end; the rest is to know which weights are convolutions. A
+layer norm over whole images, (C, H, W), moves axis 0. Of spectral and weight norm, `weight_orig`,
+`weight_g` and `weight_v` follow the weight; PyTorch's newer names for these, under
+`parametrizations`, become the older ones, which are ours.
 """
 
 from __future__ import annotations
@@ -26,6 +29,10 @@ from .._arrays import Array, as_array
 
 Shapes = Mapping[str, tuple[int, ...]]
 _CONVOLUTION = re.compile(r"_?(Lazy)?Conv(Transpose)?(Nd|[123]d)?")
+_IMAGE_NORM = re.compile(r"LayerNorm|RMSNorm")
+_WEIGHTS = ("weight", "weight_orig", "weight_v", "weight_g")  # what moves with a weight
+_PARAMETRIZED = re.compile(r"parametrizations\.weight\.(original[01]?|0\._[uv])$")
+_PLAIN = {"original": "orig", "original0": "g", "original1": "v", "0._u": "u", "0._v": "v"}
 
 
 def from_torch(
@@ -38,7 +45,8 @@ def from_torch(
 
     Whether a weight of three or more axes is a convolution's is told by its shape in `like`, where
     the original and the converted shape differ; else by its module, where `state` or `like` is
-    one; else it is if its name is or ends in `.weight`. PyTorch is not imported.
+    one; else it is if its name is or ends in `.weight` (or `.weight_orig`, `.weight_v`). PyTorch is
+    not imported.
 
     Args:
         state: A PyTorch module or its `state_dict()` (tensors or arrays).
@@ -54,8 +62,8 @@ def from_torch(
 
     Raises:
         TypeError: `state` is neither a module nor a mapping of names to arrays.
-        ValueError: A name in `flatten` or `unflatten` is unknown or its size does not fit, or a
-            shape fits `like` in neither layout.
+        ValueError: A name in `flatten` or `unflatten` is unknown or its size does not fit, a shape
+            fits `like` in neither layout, or neither names nor shapes tell what a weight is.
     """
     return _convert(state, like, flatten, unflatten, _OURS)
 
@@ -104,10 +112,12 @@ class _Direction:
         op: str,
         move_channels: Callable[[Array], Array],
         reorder: Callable[[Array, tuple[int, ...]], Array],
+        move_image: Callable[[Array], Array],
     ) -> None:
         self.op = op
         self.move_channels = move_channels  # of a convolution's weight
         self.reorder = reorder  # a last axis of C·H·W; the shape is (C, H, W)
+        self.move_image = move_image  # of a norm's weight over (C, H, W)
 
 
 def _to_features_last(x: Array, image: tuple[int, ...]) -> Array:
@@ -120,8 +130,16 @@ def _to_features_first(x: Array, image: tuple[int, ...]) -> Array:
     return np.moveaxis(x.reshape(*lead, *image[1:], image[0]), -1, len(lead)).reshape(x.shape)
 
 
-_OURS = _Direction("from_torch", lambda w: np.moveaxis(w, 1, -1), _to_features_last)
-_TORCH = _Direction("to_torch", lambda w: np.moveaxis(w, -1, 1), _to_features_first)
+def _images_last(x: Array) -> Array:
+    return np.moveaxis(x, 0, -1)
+
+
+def _images_first(x: Array) -> Array:
+    return np.moveaxis(x, -1, 0)
+
+
+_OURS = _Direction("from_torch", lambda w: np.moveaxis(w, 1, -1), _to_features_last, _images_last)
+_TORCH = _Direction("to_torch", lambda w: np.moveaxis(w, -1, 1), _to_features_first, _images_first)
 
 
 def _convert(
@@ -131,7 +149,7 @@ def _convert(
     unflatten: Shapes | None,
     to: _Direction,
 ) -> dict[str, Array]:
-    source = _state_dict(state, f"{to.op}: state")
+    source = _plain_names(_state_dict(state, f"{to.op}: state"))
     target = None if like is None else _state_dict(like, f"{to.op}: like")
     for argument, shapes in (("flatten", flatten), ("unflatten", unflatten)):
         unknown = [name for name in shapes or {} if name not in source]
@@ -145,14 +163,79 @@ def _convert(
         if target is not None and name not in target and name.endswith("num_batches_tracked"):
             continue
         x = _array(value, f"{to.op}: {name!r}")
-        if _is_convolution(name, x, known, target, to):
+        if known.get(name) == "norm":
+            x = _image_norm(name, x, target, to)
+        elif _is_convolution(name, x, known, target, to):
             x = to.move_channels(x)
+        elif x.ndim == 1 and name.endswith("weight_v"):
+            x = _power_vector(name, x, source, known, target, to)
         if flatten and name in flatten:
             x = _reordered(x, -1, flatten[name], f"{to.op}: flatten: {name!r}", to)
         if unflatten and name in unflatten:
             x = _reordered(x, 0, unflatten[name], f"{to.op}: unflatten: {name!r}", to)
         result[name] = np.array(x, order="C")
-    return result
+    return _names_of(result, target)
+
+
+def _plain_names(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """PyTorch's `parametrizations.weight.original` … as `weight_orig` …"""
+    return {
+        _PARAMETRIZED.sub(lambda found: f"weight_{_PLAIN[found[1]]}", name): value
+        for name, value in state.items()
+    }
+
+
+def _names_of(result: dict[str, Array], target: Mapping[str, Any] | None) -> dict[str, Array]:
+    """The names that `target` has for what we call `weight_orig` …"""
+    theirs = {}
+    for name in target or ():
+        if (plain := next(iter(_plain_names({name: None})))) != name:
+            theirs[plain] = name
+    return {theirs.get(name, name): x for name, x in result.items()}
+
+
+def _image_norm(name: str, x: Array, target: Mapping[str, Any] | None, to: _Direction) -> Array:
+    """A weight over whole images; one over (T, C) has its features last on both sides."""
+    moved = to.move_image(x)
+    if target is None or name not in target:
+        return moved if x.ndim > 2 else x
+    shape = tuple(target[name].shape)
+    if moved.shape == x.shape == shape:
+        return moved if x.ndim > 2 else x
+    return moved if moved.shape == shape else x
+
+
+def _power_vector(
+    name: str,
+    v: Array,
+    source: Mapping[str, Any],
+    known: Mapping[str, str],
+    target: Mapping[str, Any] | None,
+    to: _Direction,
+) -> Array:
+    """Spectral norm's v: one number for each of an output's weights, in their order.
+
+    Of a transposed convolution, whose outputs are PyTorch's axis 1 and our last, that order is the
+    same on both sides: (I, kH, kW).
+    """
+    stem = name.removesuffix("v")
+    if stem + "orig" not in source or stem + "u" not in source:
+        return v
+    w = _array(source[stem + "orig"], f"{to.op}: {name!r}")
+    if not _is_convolution(stem + "orig", w, known, target, to):
+        return v
+    outputs = np.size(_array(source[stem + "u"], f"{to.op}: {name!r}"))
+    one, other = w.shape[0], w.shape[1 if to is _OURS else -1]
+    if one == other and stem + "orig" not in known:
+        raise ValueError(
+            f"{to.op}: {name!r} belongs to a convolution or a transposed one, from as many to as "
+            "many channels; pass the module as like= to say which"
+        )
+    transposed = known.get(stem + "orig") == "transposed" if one == other else outputs != one
+    if transposed or outputs * v.size != w.size:
+        return v
+    order: Array = to.move_channels(np.asarray(v).reshape(1, *w.shape[1:]))
+    return order.reshape(-1)
 
 
 def _state_dict(state: Any, where: str) -> Mapping[str, Any]:
@@ -171,27 +254,33 @@ def _array(value: Any, where: str) -> Array:
     return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
-def _modules_say(state: Any) -> dict[str, bool]:
-    """Returns, where `state` is a module, for each name of a weight whether it is a convolution's.
+def _modules_say(state: Any) -> dict[str, str]:
+    """Returns, where `state` is a module, for each name of a weight what it belongs to.
 
-    PyTorch's modules and ours are told by their classes' names, as neither is imported here.
+    That is "convolution", "transposed", "norm" (over images) or "other". PyTorch's modules and ours
+    are told by their classes' names, as neither is imported here.
     """
     named_modules = getattr(state, "named_modules", None)
     if not callable(named_modules):
         return {}
+    said = {}
     modules: Iterable[tuple[str, Any]] = named_modules()
-    return {
-        f"{prefix}.weight" if prefix else "weight": any(
-            _CONVOLUTION.fullmatch(base.__name__) for base in type(module).__mro__
-        )
-        for prefix, module in modules
-    }
+    for prefix, module in modules:
+        bases = [base.__name__ for base in type(module).__mro__]
+        kind = "other"
+        if found := next(filter(None, map(_CONVOLUTION.fullmatch, bases)), None):
+            kind = "transposed" if found[2] else "convolution"
+        elif any(map(_IMAGE_NORM.fullmatch, bases)) and len(module.normalized_shape) > 1:
+            kind = "norm"
+        for name in (*_WEIGHTS, "bias") if kind == "norm" else _WEIGHTS:
+            said[f"{prefix}.{name}" if prefix else name] = kind
+    return said
 
 
 def _is_convolution(
     name: str,
     x: Array,
-    known: Mapping[str, bool],
+    known: Mapping[str, str],
     target: Mapping[str, Any] | None,
     to: _Direction,
 ) -> bool:
@@ -206,7 +295,9 @@ def _is_convolution(
         )
     if kept != moved:
         return moved
-    return known.get(name, name.split(".")[-1] == "weight")
+    if name in known:
+        return known[name] in ("convolution", "transposed")
+    return name.split(".")[-1] in _WEIGHTS
 
 
 def _reordered(x: Array, axis: int, image: tuple[int, ...], where: str, to: _Direction) -> Array:

@@ -89,9 +89,12 @@ def explain(op: str, *shapes: Any, dtype: str = "float32", **options: Any) -> Ex
     arguments = [np.empty(s, dtype) if _is_shape(s) else s for s in shapes]
     rows = _C.explain(lambda: function(*arguments, **options))
     return Explanations(
-        Explanation(*plan, "compute" if flops > _BALANCE * max(traffic, 1.0) else "memory", why)
-        for *plan, why in rows
-        for flops, traffic in [plan[4:6]]
+        Explanation(
+            *(kernel, algorithm, tile, scratch, flops, traffic),
+            "compute" if flops > _BALANCE * max(traffic, 1.0) else "memory",
+            why,
+        )
+        for kernel, algorithm, tile, scratch, flops, traffic, why in rows
     )
 
 

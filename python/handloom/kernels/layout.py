@@ -76,7 +76,7 @@ def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
 
 def flip(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
     """Reverse the order along some axes (default: all)."""
-    return _C.copy(np.flip(x, axis))
+    return _C.copy(np.flip(x, axis) if x.ndim or axis else x)
 
 
 def pad(x: Array, pairs: Pairs, *, mode: str = "constant", value: complex = 0.0) -> Array:

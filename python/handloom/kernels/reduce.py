@@ -20,13 +20,14 @@ from typing import Any
 import numpy.typing as npt
 
 from .. import _C
+from .._calls import power_norm
 
 Array = npt.NDArray[Any]
 Axis = int | tuple[int, ...] | None
 
 _OPS = _C.reduce_ops
 _SUM, _MEAN, _PROD, _MAX, _MIN = (_OPS[name] for name in ("sum", "mean", "prod", "max", "min"))
-_NORM, _VAR, _STD, _LOGSUMEXP = (_OPS[name] for name in ("norm", "var", "std", "logsumexp"))
+_VAR, _STD, _LOGSUMEXP = (_OPS[name] for name in ("var", "std", "logsumexp"))
 _ARGMAX, _ARGMIN = _C.arg_ops["argmax"], _C.arg_ops["argmin"]
 
 
@@ -124,21 +125,23 @@ def norm(x: Array, axis: Axis = None, keepdims: bool = False, *, ord: float = 2.
         x: Float array.
         axis: Axes to reduce.
         keepdims: Whether they stay as size 1.
-        ord: 2, 1, ``inf`` (largest magnitude), ``-inf`` (smallest), 0 (how many are not 0).
+        ord: Any p of ``sum(|x|^p)^(1/p)``; ``inf`` is the largest magnitude, ``-inf`` the smallest,
+            0 how many are not 0. 0, 1, 2 and the infinite ones are one pass, others are four.
 
     Raises:
-        ValueError: Another ``ord``, or no elements where ``ord`` is infinite.
+        ValueError: ``ord`` is NaN, or there are no elements where it is infinite.
     """
-    return _C.reduce_forward(_NORM, x, axis, keepdims, ord)
+    return power_norm.norm(x, axis, keepdims, float(ord))
 
 
 def norm_backward(dy: Array, x: Array, y: Array, *, axis: Axis = None, ord: float = 2.0) -> Array:
     """Gradient of :func:`norm`: for ``ord`` 2 ``dx = dy x / y``, 0 where ``y`` is 0.
 
     For 1 ``dy`` times the sign of ``x``; for infinite ``ord`` that in equal shares to all elements
-    of magnitude ``y``; for 0 nothing.
+    of magnitude ``y``; for 0 nothing; for any other ``dy sign(x) (|x| / y)^(ord - 1)``, 0 where
+    ``x`` is 0.
     """
-    return _C.reduce_backward(_NORM, dy, x, y, axis, ord)
+    return power_norm.norm_backward(dy, x, y, axis, float(ord))
 
 
 def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:

@@ -137,6 +137,7 @@ from handloom.nn.resize import (
     UpsamplingBilinear2d,
     UpsamplingNearest2d,
 )
+from handloom.nn.rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from handloom.nn.summary import summary
 from handloom.nn.transformer import (
     Transformer,
@@ -150,6 +151,9 @@ __all__ = [
     "ELU",
     "GELU",
     "GLU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SELU",
     "AdaIN",
     "AdaptiveAvgPool1d",
@@ -197,6 +201,7 @@ __all__ = [
     "FocalLoss",
     "GANDiscriminatorLoss",
     "GANGeneratorLoss",
+    "GRUCell",
     "GaussianKLLoss",
     "GaussianNLLLoss",
     "GlobalAvgPool",
@@ -219,6 +224,7 @@ __all__ = [
     "LPPool1d",
     "LPPool2d",
     "LPPool3d",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -247,6 +253,7 @@ __all__ = [
     "PixelShuffle",
     "PixelUnshuffle",
     "RMSNorm",
+    "RNNCell",
     "ReLU",
     "ReLU6",
     "ReflectionPad1d",

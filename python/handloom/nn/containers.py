@@ -3,12 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from handloom.nn.module import Module
 
+Listed = TypeVar("Listed", bound="_Listed")
 
-class Sequential(Module):
+
+class _Listed(Module):
+    """Modules in order, named by their numbers or by the user."""
+
+    def __len__(self) -> int:
+        return len(_below(self))
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(_below(self).values())
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        setattr(self, list(_below(self))[index], _module(module, type(self).__name__))
+
+    def __delitem__(self, index: int | slice) -> None:
+        modules = list(_below(self).values())
+        del modules[index]
+        self._replace(modules)
+
+    def append(self: Listed, module: Module) -> Listed:
+        """Adds a module at the end."""
+        setattr(self, str(len(self)), _module(module, type(self).__name__))
+        return self
+
+    def extend(self: Listed, modules: Iterable[Module]) -> Listed:
+        """Adds modules at the end."""
+        for module in list(modules):
+            self.append(module)
+        return self
+
+    def insert(self: Listed, index: int, module: Module) -> Listed:
+        """Adds a module before `index`."""
+        modules = list(_below(self).values())
+        modules.insert(index, _module(module, type(self).__name__))
+        self._replace(modules)
+        return self
+
+    def pop(self, index: int = -1) -> Module:
+        """Takes a module out and returns it."""
+        module = list(_below(self).values())[index]
+        del self[index]
+        return module
+
+    def _replace(self, modules: list[Module]) -> None:
+        for name in _below(self):
+            delattr(self, name)
+        self.extend(modules)
+
+
+class Sequential(_Listed):
     """Runs modules one after the other: `Sequential(a, b)` or `Sequential({"first": a})`.
 
     A layer that can finish with the activation behind it, as `Linear` can, is run together with it
@@ -35,71 +84,29 @@ class Sequential(Module):
                 x = module(x)
         return x
 
-    def __len__(self) -> int:
-        return len(_below(self))
-
-    def __iter__(self) -> Iterator[Module]:
-        return iter(_below(self).values())
-
     def __getitem__(self, index: int | slice) -> Any:
         modules = _below(self)
         if isinstance(index, slice):
             return Sequential(dict(list(modules.items())[index]))
         return list(modules.values())[index]
 
-    def __setitem__(self, index: int, module: Module) -> None:
-        setattr(self, list(_below(self))[index], _module(module, "Sequential"))
 
-    def append(self, module: Module) -> Sequential:
-        """Adds a module at the end."""
-        setattr(self, str(len(self)), _module(module, "Sequential"))
-        return self
-
-
-class ModuleList(Module):
+class ModuleList(_Listed):
     """A list whose modules belong to the module that holds it."""
 
-    def __init__(self, modules: Iterable[Module] = ()) -> None:
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
-        self.extend(modules)
-
-    def append(self, module: Module) -> ModuleList:
-        """Adds a module at the end."""
-        setattr(self, str(len(self)), _module(module, "ModuleList"))
-        return self
-
-    def extend(self, modules: Iterable[Module]) -> ModuleList:
-        """Adds modules at the end."""
-        for module in modules:
-            self.append(module)
-        return self
-
-    def insert(self, index: int, module: Module) -> None:
-        """Adds a module before `index`."""
-        self._replace([*self[:index], _module(module, "ModuleList"), *self[index:]])
-
-    def _replace(self, modules: list[Module]) -> None:
-        for name in _below(self):
-            delattr(self, name)
-        self.extend(modules)
-
-    def __len__(self) -> int:
-        return len(_below(self))
-
-    def __iter__(self) -> Iterator[Module]:
-        return iter(_below(self).values())
+        self.extend(modules or ())
 
     def __getitem__(self, index: int | slice) -> Any:
         modules = list(_below(self).values())
         return ModuleList(modules[index]) if isinstance(index, slice) else modules[index]
 
-    def __setitem__(self, index: int, module: Module) -> None:
-        setattr(self, list(_below(self))[index], _module(module, "ModuleList"))
+    def __add__(self, modules: Iterable[Module]) -> ModuleList:
+        return ModuleList([*self, *modules])
 
-    def __delitem__(self, index: int) -> None:
-        modules = list(_below(self).values())
-        del modules[index]
-        self._replace(modules)
+    def __iadd__(self, modules: Iterable[Module]) -> ModuleList:
+        return self.extend(modules)
 
 
 class ModuleDict(Module):
@@ -135,6 +142,17 @@ class ModuleDict(Module):
 
     def __iter__(self) -> Iterator[str]:
         return iter(_below(self))
+
+    def pop(self, name: str) -> Module:
+        """Takes a module out and returns it."""
+        module = self[name]
+        del self[name]
+        return module
+
+    def clear(self) -> None:
+        """Takes all modules out."""
+        for name in list(self):
+            del self[name]
 
     def keys(self) -> Iterable[str]:
         """The names."""

@@ -142,9 +142,15 @@ class _ConvTranspose(_ConvBase):
         groups: int = 1,
         bias: bool = True,
         dilation: Sizes = 1,
+        padding_mode: str = "zeros",
         activation: str | None = None,
         dtype: DTypeLike = None,
     ) -> None:
+        if padding_mode != "zeros":
+            raise ValueError(
+                f"{type(self).__name__}: padding_mode is {padding_mode!r}, expected 'zeros': a "
+                "transposed convolution's padding is cut off its result"
+            )
         super().__init__(
             in_channels, out_channels, kernel_size, stride, dilation, groups, bias, activation,
             dtype,
@@ -244,7 +250,8 @@ class Conv3d(_Conv):
 class ConvTranspose1d(_ConvTranspose):
     """Transposed convolution of (N, W, C). Keras: Conv1DTranspose.
 
-    Arguments as in `Conv1d`; output_padding makes the result longer at its end.
+    Arguments as in `Conv1d`, but padding_mode is "zeros"; output_padding makes the result longer at
+    its end.
 
     Attributes:
         weight: (C, kW, O/groups).
@@ -258,7 +265,8 @@ class ConvTranspose1d(_ConvTranspose):
 class ConvTranspose2d(_ConvTranspose):
     """Transposed convolution of (N, H, W, C). Keras: Conv2DTranspose.
 
-    Arguments as in `Conv2d`; output_padding makes the result longer at its end.
+    Arguments as in `Conv2d`, but padding_mode is "zeros"; output_padding makes the result longer at
+    its end.
 
     Attributes:
         weight: (C, kH, kW, O/groups).
@@ -272,7 +280,8 @@ class ConvTranspose2d(_ConvTranspose):
 class ConvTranspose3d(_ConvTranspose):
     """Transposed convolution of (N, D, H, W, C). Keras: Conv3DTranspose.
 
-    Arguments as in `Conv3d`; output_padding makes the result longer at its end.
+    Arguments as in `Conv3d`, but padding_mode is "zeros"; output_padding makes the result longer at
+    its end.
 
     Attributes:
         weight: (C, kD, kH, kW, O/groups).

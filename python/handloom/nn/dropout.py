@@ -12,8 +12,9 @@ from handloom.tensor import Tensor
 class _Dropout(Module):
     kind = ELEMENT
 
-    def __init__(self, p: float = 0.5) -> None:
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
+        # inplace is PyTorch's argument; the backward needs no input here, there is nothing to win.
         if not 0 <= p <= 1:
             raise ValueError(f"{type(self).__name__}: p is {p}, expected 0 to 1")
         self.p = p

@@ -188,14 +188,35 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
 
 
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01) -> Tensor:
-    """Normal, with a share of each output's weights set to 0. Martens (2010)."""
+    """Normal, with a share of each column, the weights of one input, set to 0. Martens (2010)."""
     if tensor.ndim != 2:
         raise ValueError(f"sparse_: the tensor has shape {tensor.shape}, expected a matrix")
     if not 0 <= sparsity <= 1:
         raise ValueError(f"sparse_: sparsity is {sparsity}, expected 0 to 1")
-    columns = tensor.shape[1]
-    zeros = math.ceil(sparsity * columns)
+    zeros = math.ceil(sparsity * tensor.shape[0])
     x = normal_array(tensor.shape, tensor.dtype, 0.0, std)
-    order = np.argsort(uniform_array(tensor.shape, np.float64), axis=1)
-    np.put_along_axis(x, order[:, :zeros], 0, axis=1)
+    order = np.argsort(uniform_array(tensor.shape, np.float64), axis=0)
+    np.put_along_axis(x, order[:zeros], 0, axis=0)
+    return _draw(tensor, x)
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """A convolution's identity: each output reads the middle of one input, as far as there are any.
+
+    Args:
+        tensor: The weight of a convolution, (O, kW, I), (O, kH, kW, I) or (O, kD, kH, kW, I).
+        groups: Groups of outputs that start again at the first input.
+    """
+    if not 3 <= tensor.ndim <= 5:
+        raise ValueError(
+            f"dirac_: the tensor has shape {tensor.shape}, expected a convolution's weight"
+        )
+    outputs, *field, inputs = tensor.shape
+    if groups < 1 or outputs % groups:
+        raise ValueError(f"dirac_: groups is {groups}, which does not divide {outputs} outputs")
+    x = np.zeros(tensor.shape, tensor.dtype)
+    middle = tuple(size // 2 for size in field)
+    for first in range(0, outputs, outputs // groups or 1):
+        for i in range(min(outputs // groups, inputs)):
+            x[first + i][middle][i] = 1
     return _draw(tensor, x)

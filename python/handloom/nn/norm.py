@@ -40,6 +40,7 @@ class _Running(Module):
         affine: bool,
         track_running_stats: bool,
         dtype: DTypeLike,
+        bias: bool,
     ) -> None:
         super().__init__()
         name = type(self).__name__
@@ -52,7 +53,7 @@ class _Running(Module):
         self.track_running_stats = track_running_stats
         kind = as_dtype(np.float32 if dtype is None else dtype, name)
         self.weight = Parameter(np.ones(num_features, kind)) if affine else None
-        self.bias = Parameter(np.zeros(num_features, kind)) if affine else None
+        self.bias = Parameter(np.zeros(num_features, kind)) if affine and bias else None
         track = track_running_stats
         self.register_buffer("running_mean", np.zeros(num_features, kind) if track else None)
         self.register_buffer("running_var", np.ones(num_features, kind) if track else None)
@@ -69,8 +70,9 @@ class _Running(Module):
     def reset_parameters(self) -> None:
         """Also weight 1 and bias 0."""
         self.reset_running_stats()
-        if self.weight is not None and self.bias is not None:
+        if self.weight is not None:
             self.weight.fill_(1)
+        if self.bias is not None:
             self.bias.fill_(0)
 
     def _check(self, x: Any) -> None:
@@ -109,8 +111,10 @@ class _BatchNorm(_Running):
         affine: bool = True,
         track_running_stats: bool = True,
         dtype: DTypeLike = None,
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
 
     def _count(self) -> float:
         """One more batch; the weight of its statistics in the running ones."""
@@ -147,6 +151,7 @@ class BatchNorm1d(_BatchNorm):
         track_running_stats: Whether there are running statistics; without them evaluation too uses
             the batch.
         dtype: float32 or float64.
+        bias: Whether an affine norm has a bias besides its weight.
 
     Attributes:
         weight, bias: (C,), or None.
@@ -178,8 +183,10 @@ class _InstanceNorm(_Running):
         affine: bool = False,
         track_running_stats: bool = False,
         dtype: DTypeLike = None,
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
 
     def _run(self, x: Any, activation: Fusable | None) -> Tensor:
         self._check(x)
@@ -203,6 +210,7 @@ class InstanceNorm1d(_InstanceNorm):
         affine: Whether there are weight and bias.
         track_running_stats: Whether evaluation uses running statistics.
         dtype: float32 or float64.
+        bias: Whether an affine norm has a bias besides its weight.
     """
 
     accepted = _1D
@@ -229,6 +237,7 @@ class GroupNorm(Module):
         eps: Added to the variance (Keras: 1e-3).
         affine: Whether there are weight and bias, (C,).
         dtype: float32 or float64.
+        bias: Whether an affine norm has a bias besides its weight.
     """
 
     weight: Parameter | None
@@ -241,6 +250,8 @@ class GroupNorm(Module):
         eps: float = 1e-5,
         affine: bool = True,
         dtype: DTypeLike = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         if num_groups < 1 or num_channels % num_groups:
@@ -254,7 +265,7 @@ class GroupNorm(Module):
         self.affine = affine
         kind = as_dtype(np.float32 if dtype is None else dtype, "GroupNorm")
         self.weight = Parameter(np.ones(num_channels, kind)) if affine else None
-        self.bias = Parameter(np.zeros(num_channels, kind)) if affine else None
+        self.bias = Parameter(np.zeros(num_channels, kind)) if affine and bias else None
 
     def forward(self, x: Any) -> Tensor:
         return self._run(x, None)

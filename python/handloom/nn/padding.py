@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from handloom.nn.functional.pad import pad
+from handloom.nn.functional.pad import pad_spatial
 from handloom.nn.module import Module
 from handloom.ops._common import array_of
 from handloom.tensor import Tensor
@@ -32,17 +32,7 @@ class _Pad(Module):
         if len(shape) != self.axes + 2:
             letters = ("N, W, C", "N, H, W, C", "N, D, H, W, C")[self.axes - 1]
             raise ValueError(f"{name}: x has shape {shape}, expected ({letters})")
-        # Beyond these widths a margin would repeat itself; PyTorch refuses that too.
-        limit = {"reflect": -1, "circular": 0}.get(self.mode)
-        if limit is not None:
-            for i in range(self.axes):
-                size, sides = shape[-2 - i], self.padding[2 * i : 2 * i + 2]
-                if max(sides) > size + limit:
-                    raise ValueError(
-                        f"{name}: padding {sides} of an axis of {size}, expected at most "
-                        f"{size + limit}"
-                    )
-        return pad(x, self.padding, self.mode, self.value)
+        return pad_spatial(name, x, self.padding, self.mode, self.value)
 
     def extra_repr(self) -> str:
         return str(self.padding)

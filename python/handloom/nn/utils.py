@@ -46,7 +46,7 @@ def clip_grad_norm_(
     Args:
         parameters: Those whose gradients count; without a gradient they are skipped.
         max_norm: The largest norm allowed.
-        norm_type: 1, 2 or inf.
+        norm_type: The p of the norm, above 0; inf is the largest magnitude.
         error_if_nonfinite: Raise RuntimeError on NaN or infinity, and change nothing.
 
     Returns:
@@ -55,8 +55,9 @@ def clip_grad_norm_(
     if not max_norm >= 0:
         raise ValueError(f"clip_grad_norm_: max_norm is {max_norm}, expected at least 0")
     grads = _gradients(parameters)
+    norm_type = float(norm_type)  # "inf" too, as in PyTorch
     norms = [total_norm(arrays, norm_type) for arrays in _by_dtype(grads)]
-    norm = norms[0] if len(norms) == 1 else _joined(norms, float(norm_type))
+    norm = norms[0] if len(norms) == 1 else _joined(norms, norm_type)
     if error_if_nonfinite and not math.isfinite(norm):
         raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {norm}")
     factor = max_norm / (norm + 1e-6)

@@ -209,6 +209,7 @@ from handloom.ops.resize import (
     pixel_unshuffle,
     upfirdn,
 )
+from handloom.ops.rnn import gru_cell, lstm_cell, recurrent, rnn_cell
 from handloom.ops.softmax import glu, log_softmax, softmax
 from handloom.tensor import check_device
 
@@ -305,6 +306,7 @@ __all__ = [
     "glu",
     "grid_sample",
     "group_norm",
+    "gru_cell",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
@@ -331,6 +333,7 @@ __all__ = [
     "lp_pool1d",
     "lp_pool2d",
     "lp_pool3d",
+    "lstm_cell",
     "masked_fill",
     "matmul",
     "max",
@@ -373,12 +376,14 @@ __all__ = [
     "randn",
     "randperm",
     "reciprocal",
+    "recurrent",
     "relu",
     "relu6",
     "remainder",
     "repeat",
     "reshape",
     "rms_norm",
+    "rnn_cell",
     "rsqrt",
     "scale_",
     "scaled_dot_product_attention",

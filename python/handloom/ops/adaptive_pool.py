@@ -13,54 +13,54 @@ from handloom.ops.pool import Pool, Unpool, extreme
 from handloom.tensor import Tensor
 
 
-def adaptive_avg_pool2d(x: TensorLike, output_size: OutputSize) -> Tensor:
+def adaptive_avg_pool2d(input: TensorLike, output_size: OutputSize) -> Tensor:
     """Mean of each of `output_size` equal parts of (N, H, W, C).
 
     Args:
-        x: (N, H, W, C).
+        input: (N, H, W, C).
         output_size: An int, or an int or None (as large as the input) per spatial axis.
     """
-    window = sizes_on("adaptive_avg_pool2d", array_of(x), 2, output_size)
-    out: Tensor = Pool().run1(x, AVG, window, False, False, 0.0, False)
+    window = sizes_on("adaptive_avg_pool2d", array_of(input), 2, output_size)
+    out: Tensor = Pool().run1(input, AVG, window, False, False, 0.0, False)
     return out
 
 
-def adaptive_avg_pool1d(x: TensorLike, output_size: OutputSize) -> Tensor:
+def adaptive_avg_pool1d(input: TensorLike, output_size: OutputSize) -> Tensor:
     """Mean of each of `output_size` equal parts of (N, W, C)."""
-    window = sizes_on("adaptive_avg_pool1d", array_of(x), 1, output_size)
-    out: Tensor = Pool().run1(x, AVG, window, False, False, 0.0, False)
+    window = sizes_on("adaptive_avg_pool1d", array_of(input), 1, output_size)
+    out: Tensor = Pool().run1(input, AVG, window, False, False, 0.0, False)
     return out
 
 
-def adaptive_avg_pool3d(x: TensorLike, output_size: OutputSize) -> Tensor:
+def adaptive_avg_pool3d(input: TensorLike, output_size: OutputSize) -> Tensor:
     """Mean of each of `output_size` equal parts of (N, D, H, W, C)."""
-    window = sizes_on("adaptive_avg_pool3d", array_of(x), 3, output_size)
-    out: Tensor = Pool().run1(x, AVG, window, False, False, 0.0, False)
+    window = sizes_on("adaptive_avg_pool3d", array_of(input), 3, output_size)
+    out: Tensor = Pool().run1(input, AVG, window, False, False, 0.0, False)
     return out
 
 
 def adaptive_max_pool2d(
-    x: TensorLike, output_size: OutputSize, return_indices: bool = False
+    input: TensorLike, output_size: OutputSize, return_indices: bool = False
 ) -> Any:
     """Largest of each of `output_size` equal parts of (N, H, W, C)."""
-    window = sizes_on("adaptive_max_pool2d", array_of(x), 2, output_size)
-    return extreme(MAX, x, window, False, return_indices)
+    window = sizes_on("adaptive_max_pool2d", array_of(input), 2, output_size)
+    return extreme(MAX, input, window, False, return_indices)
 
 
 def adaptive_max_pool1d(
-    x: TensorLike, output_size: OutputSize, return_indices: bool = False
+    input: TensorLike, output_size: OutputSize, return_indices: bool = False
 ) -> Any:
     """Largest of each of `output_size` equal parts of (N, W, C)."""
-    window = sizes_on("adaptive_max_pool1d", array_of(x), 1, output_size)
-    return extreme(MAX, x, window, False, return_indices)
+    window = sizes_on("adaptive_max_pool1d", array_of(input), 1, output_size)
+    return extreme(MAX, input, window, False, return_indices)
 
 
 def adaptive_max_pool3d(
-    x: TensorLike, output_size: OutputSize, return_indices: bool = False
+    input: TensorLike, output_size: OutputSize, return_indices: bool = False
 ) -> Any:
     """Largest of each of `output_size` equal parts of (N, D, H, W, C)."""
-    window = sizes_on("adaptive_max_pool3d", array_of(x), 3, output_size)
-    return extreme(MAX, x, window, False, return_indices)
+    window = sizes_on("adaptive_max_pool3d", array_of(input), 3, output_size)
+    return extreme(MAX, input, window, False, return_indices)
 
 
 def adaptive_min_pool2d(
@@ -123,7 +123,7 @@ def _unpool(
 
 
 def max_unpool2d(
-    x: TensorLike,
+    input: TensorLike,
     indices: TensorLike,
     kernel_size: Sizes,
     stride: Sizes | None = None,
@@ -133,18 +133,18 @@ def max_unpool2d(
     """Partial inverse of `max_pool2d`: maxima at their places, zeros elsewhere.
 
     Args:
-        x: The pooled (N, H, W, C).
+        input: The pooled (N, H, W, C).
         indices: From `max_pool2d(return_indices=True)`.
         kernel_size: Of the pool.
         stride: Of the pool; default `kernel_size`.
         padding: Of the pool.
         output_size: What the pool's input had, where pooling has rounded: (H, W) or (N, H, W, C).
     """
-    return _unpool("max_unpool2d", 2, x, indices, kernel_size, stride, padding, output_size)
+    return _unpool("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)
 
 
 def max_unpool1d(
-    x: TensorLike,
+    input: TensorLike,
     indices: TensorLike,
     kernel_size: Sizes,
     stride: Sizes | None = None,
@@ -152,11 +152,11 @@ def max_unpool1d(
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
     """Partial inverse of `max_pool1d`; see `max_unpool2d`."""
-    return _unpool("max_unpool1d", 1, x, indices, kernel_size, stride, padding, output_size)
+    return _unpool("max_unpool1d", 1, input, indices, kernel_size, stride, padding, output_size)
 
 
 def max_unpool3d(
-    x: TensorLike,
+    input: TensorLike,
     indices: TensorLike,
     kernel_size: Sizes,
     stride: Sizes | None = None,
@@ -164,4 +164,4 @@ def max_unpool3d(
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
     """Partial inverse of `max_pool3d`; see `max_unpool2d`."""
-    return _unpool("max_unpool3d", 3, x, indices, kernel_size, stride, padding, output_size)
+    return _unpool("max_unpool3d", 3, input, indices, kernel_size, stride, padding, output_size)

@@ -273,9 +273,9 @@ def minimum(a: Operand, b: Operand) -> Tensor:
     return out
 
 
-def prelu(x: TensorLike, weight: TensorLike) -> Tensor:
+def prelu(input: TensorLike, weight: TensorLike) -> Tensor:
     """x for x > 0, weight·x below; weight has one element or one for each feature (He, 2015)."""
-    out: Tensor = Binary().run((x, weight), _OP["prelu"])
+    out: Tensor = Binary().run((input, weight), _OP["prelu"])
     return out
 
 

@@ -112,7 +112,9 @@ def split(x: TensorLike, size: int | Sequence[int], dim: int = 0) -> tuple[Tenso
     """
     a = array_of(x)
     axis = axis_of(dim, a.ndim, "split")
-    whole = a.shape[axis] if a.ndim else 1
+    if a.ndim == 0:
+        raise ValueError("split: a tensor without axes cannot be split")
+    whole = a.shape[axis]
     if isinstance(size, (int, np.integer)):
         if size < 1:
             raise ValueError(f"split: size is {size}, expected at least 1")
@@ -133,8 +135,12 @@ def chunk(x: TensorLike, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     if chunks < 1:
         raise ValueError(f"chunk: chunks is {chunks}, expected at least 1")
     a = array_of(x)
+    if a.ndim == 0:
+        raise ValueError("chunk: a tensor without axes cannot be split")
     whole = a.shape[axis_of(dim, a.ndim, "chunk")]
-    return split(x, max(1, -(-whole // chunks)), dim)
+    if whole == 0:
+        return split(x, [0] * chunks, dim)  # as many as asked for, as in PyTorch
+    return split(x, -(-whole // chunks), dim)
 
 
 PAD_MODES = _C.pad_modes

@@ -18,16 +18,16 @@ def outer(a: TensorLike, b: TensorLike) -> Tensor:
     return mul(unsqueeze(a, 1), unsqueeze(b, 0))
 
 
-def normalize(x: TensorLike, p: float = 2.0, dim: int = -1, eps: float = 1e-12) -> Tensor:
+def normalize(input: TensorLike, p: float = 2.0, dim: int = -1, eps: float = 1e-12) -> Tensor:
     """x/max(‖x‖ₚ, eps) along dim."""
-    return div(x, maximum(norm(x, p, dim, keepdim=True), eps))
+    return div(input, maximum(norm(input, p, dim, keepdim=True), eps))
 
 
-def cosine_similarity(a: TensorLike, b: TensorLike, dim: int = -1, eps: float = 1e-8) -> Tensor:
+def cosine_similarity(x1: TensorLike, x2: TensorLike, dim: int = -1, eps: float = 1e-8) -> Tensor:
     """a·b/(max(‖a‖, eps)·max(‖b‖, eps)) along dim."""
-    na = maximum(norm(a, 2.0, dim, keepdim=True), eps)
-    nb = maximum(norm(b, 2.0, dim, keepdim=True), eps)
-    return sum_(mul(div(a, na), div(b, nb)), dim)
+    na = maximum(norm(x1, 2.0, dim, keepdim=True), eps)
+    nb = maximum(norm(x2, 2.0, dim, keepdim=True), eps)
+    return sum_(mul(div(x1, na), div(x2, nb)), dim)
 
 
 def _kind(kind: str, op: str) -> str:

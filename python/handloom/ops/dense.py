@@ -121,7 +121,10 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
 
 
 def linear(
-    x: TensorLike, w: TensorLike, b: TensorLike | None = None, activation: Activation = None
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None = None,
+    activation: Activation = None,
 ) -> Tensor:
     """act(x wᵀ + b): x (…, I), w (O, I), b (O,) → (…, O). Keras' Dense, with w transposed.
 
@@ -130,9 +133,9 @@ def linear(
     """
     act = fusable("linear", activation)
     if act is None:
-        out: Tensor = Linear().run((x, w, b))
+        out: Tensor = Linear().run((input, weight, bias))
     else:
-        out = LinearAct().run((x, w, b), CODES[act[0]], act[1], act[2])
+        out = LinearAct().run((input, weight, bias), CODES[act[0]], act[1], act[2])
     return out
 
 

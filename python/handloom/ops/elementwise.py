@@ -1,16 +1,19 @@
 """One number in, one number out: the mathematics is in `csrc/ops/elementwise.h`.
 
-Every function takes float32 or float64 tensors (or arrays) of any shape and strides.
+Every function takes float32 or float64 tensors (or arrays) of any shape and strides. `inplace` is
+PyTorch's argument and changes nothing: results are new, from a pool of memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from handloom import _C
 from handloom._tape import Function
 from handloom.ops._common import TensorLike, array_of
-from handloom.tensor import Array, Tensor, wrap
+from handloom.tensor import FLOATS, Array, Tensor, wrap
 
 _OP = _C.unary_ops
 _NAMES = {code: name for name, code in _OP.items()}
@@ -81,11 +84,20 @@ _INF = float("inf")
 def clamp(x: TensorLike, min: float | None = None, max: float | None = None) -> Tensor:
     """Limits values to [min, max]; None is no limit. NumPy's `clip`.
 
+    Integers limited by integers stay what they are, by a float they become float32.
+
     Raises:
         ValueError: Neither bound is given, or min is above max.
     """
     if min is None and max is None:
         raise ValueError("clamp: expects min, max or both, got neither")
+    a = array_of(x)
+    if a.dtype.kind in "iu" and not (isinstance(min, float) or isinstance(max, float)):
+        if min is not None and max is not None and min > max:
+            raise ValueError(f"clamp: min = {min} is not at most max = {max}")
+        return wrap(np.asarray(np.clip(a, min, max)))
+    if a.dtype.kind in "biu":
+        x = a.astype(FLOATS[0])
     low = -_INF if min is None else float(min)
     high = _INF if max is None else float(max)
     if not low <= high:
@@ -103,8 +115,21 @@ def _plain(name: str, doc: str, p0: float = 0.0, p1: float = 0.0) -> Callable[[T
     """A function of x alone."""
     op = _OP[name]
 
-    def function(x: TensorLike) -> Tensor:
-        out: Tensor = Unary().run1(x, op, p0, p1)
+    def function(input: TensorLike) -> Tensor:
+        out: Tensor = Unary().run1(input, op, p0, p1)
+        return out
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+def _activation(name: str, doc: str) -> Callable[..., Tensor]:
+    """As `_plain`, with PyTorch's `inplace`, which changes nothing: the result is a new tensor."""
+    op = _OP[name]
+
+    def function(input: TensorLike, inplace: bool = False) -> Tensor:
+        out: Tensor = Unary().run1(input, op, 0.0, 0.0)
         return out
 
     function.__name__ = function.__qualname__ = name
@@ -127,55 +152,57 @@ cos = _plain("cos", "Cosine.")
 erf = _plain("erf", "Error function, 2/√π ∫₀ˣ exp(−t²) dt.")
 tanh = _plain("tanh", "Hyperbolic tangent.")
 sigmoid = _plain("sigmoid", "1/(1 + e⁻ˣ).")
-relu = _plain("relu", "max(x, 0); the gradient at 0 is 0.")
-selu = _plain("selu", "λ·x for x > 0, λα(eˣ − 1) below (Klambauer et al., 2017).")
-silu = _plain("silu", "x·sigmoid(x) (Elfwing et al., 2018; also Swish).")
-mish = _plain("mish", "x·tanh(softplus(x)) (Misra, 2019).")
+relu = _activation("relu", "max(x, 0); the gradient at 0 is 0.")
+selu = _activation("selu", "λ·x for x > 0, λα(eˣ − 1) below (Klambauer et al., 2017).")
+silu = _activation("silu", "x·sigmoid(x) (Elfwing et al., 2018; also Swish).")
+mish = _activation("mish", "x·tanh(softplus(x)) (Misra, 2019).")
 softsign = _plain("softsign", "x/(1 + |x|).")
-hardsigmoid = _plain("hardsigmoid", "x/6 + 1/2, limited to [0, 1].")
-hardswish = _plain("hardswish", "x·hardsigmoid(x) (Howard et al., 2019).")
-relu6 = _plain("relu6", "x limited to [0, 6].")
+hardsigmoid = _activation("hardsigmoid", "x/6 + 1/2, limited to [0, 1].")
+hardswish = _activation("hardswish", "x·hardsigmoid(x) (Howard et al., 2019).")
+relu6 = _activation("relu6", "x limited to [0, 6].")
 logsigmoid = _plain("logsigmoid", "log(sigmoid(x)), without overflow.")
 _gelu_erf = _plain("gelu", "x·Φ(x) (Hendrycks & Gimpel, 2016).")
 _gelu_tanh = _plain("gelu_tanh", "GELU through tanh.")
 
 
-def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
+def gelu(input: TensorLike, approximate: str = "none") -> Tensor:
     """x·Φ(x) (Hendrycks & Gimpel, 2016); `approximate="tanh"` is the form of GPT-2.
 
     Raises:
         ValueError: `approximate` is neither "none" nor "tanh".
     """
     if approximate == "none":
-        return _gelu_erf(x)
+        return _gelu_erf(input)
     if approximate == "tanh":
-        return _gelu_tanh(x)
+        return _gelu_tanh(input)
     raise ValueError(f"gelu: approximate={approximate!r}, expected 'none' or 'tanh'")
 
 
-def leaky_relu(x: TensorLike, negative_slope: float = 0.01) -> Tensor:
+def leaky_relu(input: TensorLike, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x for x > 0, negative_slope·x below. Keras' default slope is 0.3."""
-    out: Tensor = Unary().run1(x, _OP["leaky_relu"], float(negative_slope), 0.0)
+    out: Tensor = Unary().run1(input, _OP["leaky_relu"], float(negative_slope), 0.0)
     return out
 
 
-def elu(x: TensorLike, alpha: float = 1.0) -> Tensor:
+def elu(input: TensorLike, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x for x > 0, α(eˣ − 1) below (Clevert et al., 2015)."""
-    out: Tensor = Unary().run1(x, _OP["elu"], float(alpha), 0.0)
+    out: Tensor = Unary().run1(input, _OP["elu"], float(alpha), 0.0)
     return out
 
 
-def softplus(x: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+def softplus(input: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(βx))/β; x itself where βx > threshold."""
     if beta == 0:
         raise ValueError("softplus: beta is 0, expected another number")
-    out: Tensor = Unary().run1(x, _OP["softplus"], float(beta), float(threshold))
+    out: Tensor = Unary().run1(input, _OP["softplus"], float(beta), float(threshold))
     return out
 
 
-def hardtanh(x: TensorLike, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+def hardtanh(
+    input: TensorLike, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Tensor:
     """x limited to [min_val, max_val]; the gradient at the limits is 0."""
     if not min_val <= max_val:
         raise ValueError(f"hardtanh: min_val {min_val} is above max_val {max_val}")
-    out: Tensor = Unary().run1(x, _HARDTANH, float(min_val), float(max_val))
+    out: Tensor = Unary().run1(input, _HARDTANH, float(min_val), float(max_val))
     return out

@@ -103,7 +103,7 @@ def getitem(x: Tensor, index: Any) -> Tensor:
         IndexError: Out of range, or too many indices.
         TypeError: An index that is none.
     """
-    if isinstance(index, (int, slice)):
+    if isinstance(index, (int, slice)) and not isinstance(index, bool):
         out: Tensor = Slice().run1(x, index)
         return out
     items = tuple([_plain(i) for i in _as_tuple(index)])
@@ -160,7 +160,9 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
             f"setitem: the tensor is {target.dtype} but the value {value.dtype}; convert it with "
             f".astype({str(target.dtype)!r})"
         )
-    target[items if len(items) != 1 else items[0]] = value
+    # … makes the place an array even where it is one element, so that (1,) fits it too.
+    whole = any(item is Ellipsis for item in items)
+    target[items if whole else (*items, ...)] = value
     x._version[0] += 1
 
 
@@ -179,6 +181,8 @@ def gather(x: TensorLike, dim: int, index: TensorLike) -> Tensor:
     """
     a, i = array_of(x), array_of(index)
     axis = axis_of(dim, a.ndim, "gather")
+    if a.ndim == 0:
+        return reshape(gather(reshape(x, (1,)), 0, i.reshape(-1)), i.shape)
     out: Tensor = Gather().run1(x, i, axis)
     return out
 
@@ -187,15 +191,17 @@ def index_select(x: TensorLike, dim: int, index: TensorLike) -> Tensor:
     """Slices of x along dim, in the order of a vector of indices."""
     a = array_of(x)
     axis = axis_of(dim, a.ndim, "index_select")
+    if a.ndim == 0:
+        return reshape(index_select(reshape(x, (1,)), 0, index), ())
     rows = _rows(array_of(index), a.shape[axis])
     if axis == 0:
         return take_rows(x, rows)
     return transpose(take_rows(transpose(x, 0, axis), rows), 0, axis)
 
 
-def one_hot(indices: TensorLike, num_classes: int = -1) -> Tensor:
+def one_hot(tensor: TensorLike, num_classes: int = -1) -> Tensor:
     """int64 1 at the index, 0 elsewhere: indices (…) → (…, num_classes); −1: the largest + 1."""
-    i = array_of(indices)
+    i = array_of(tensor)
     if i.dtype.kind not in "iu":
         raise TypeError(f"one_hot: indices have dtype {i.dtype}, expected integers")
     if num_classes == -1:

@@ -65,10 +65,10 @@ class Flip(View):
 
     def forward(ctx, x: Array, axes: tuple[int, ...]) -> Array:
         ctx.axes = axes
-        return np.flip(x, axes)
+        return np.flip(x, axes) if axes else x[...]  # of one number np.flip makes no array
 
     def backward(ctx, dy: Array) -> Array:
-        return np.flip(dy, ctx.axes)
+        return np.flip(dy, ctx.axes) if ctx.axes else dy
 
 
 class Diagonal(View):
@@ -82,9 +82,9 @@ class Diagonal(View):
 
     def backward(ctx, dy: Array) -> Array:
         dx = np.zeros(ctx.shape, dy.dtype)
-        front = np.moveaxis(dx, ctx.axes, (-2, -1))
+        square = np.moveaxis(dx, ctx.axes, (-2, -1))[..., : dy.shape[-1], : dy.shape[-1]]
         # einsum's diagonal is a writeable view, ndarray.diagonal is not.
-        _C.assign(np.einsum("...ii->...i", front), dy)
+        _C.assign(np.einsum("...ii->...i", square), dy)
         return dx
 
 
@@ -261,7 +261,8 @@ def flip(x: TensorLike, dims: int | Sequence[int]) -> Tensor:
     """Back to front along dims, a view."""
     n = array_of(x).ndim
     named = (dims,) if isinstance(dims, (int, np.integer)) else dims
-    out: Tensor = Flip().run1(x, tuple(axis_of(int(d), n, "flip") for d in named))
+    axes = tuple(axis_of(int(d), n, "flip") for d in named)
+    out: Tensor = Flip().run1(x, axes if n else ())
     return out
 
 

@@ -13,8 +13,10 @@ import numpy as np
 from handloom import _C
 from handloom._tape import Function
 from handloom.ops._common import TensorLike, dense, reduction_of
-from handloom.ops.arithmetic import div
+from handloom.ops.arithmetic import add, div, mul, neg
 from handloom.ops.layout import expand, unsqueeze
+from handloom.ops.reduce import mean, sum
+from handloom.ops.softmax import log_softmax
 from handloom.tensor import Array, Tensor
 
 _POINTWISE = _C.pointwise_losses
@@ -43,7 +45,7 @@ class CrossEntropy(Function):
         reduction: int,
     ) -> Array:
         if ctx.need & ~1:
-            raise NotImplementedError("cross_entropy: only logits have a gradient, detach target")
+            raise NotImplementedError("cross_entropy: weight has no gradient, detach it")
         logits = dense(logits)
         target = dense(target)
         loss, ctx.state = _ce_forward(
@@ -188,7 +190,7 @@ def _target(target: Any) -> Any:
 
 
 def cross_entropy(
-    logits: TensorLike,
+    input: TensorLike,
     target: Any,
     weight: TensorLike | None = None,
     ignore_index: int = -100,
@@ -198,8 +200,9 @@ def cross_entropy(
     """Softmax and negative log likelihood in one (Keras: CategoricalCrossentropy, from logits).
 
     Args:
-        logits: (…, C), float32 or float64.
-        target: Class indices (…), int64 or int32, or class probabilities (…, C).
+        input: (…, C), float32 or float64.
+        target: Class indices (…), int64 or int32, or class probabilities (…, C), which may have a
+            gradient.
         weight: (C,), the weight of each class; the mean is over the weights then.
         ignore_index: A label that does not count.
         reduction: "mean", "sum" or "none".
@@ -208,17 +211,33 @@ def cross_entropy(
     Raises:
         ValueError: A label outside 0 … C−1, shapes that do not fit, ε outside [0, 1].
     """
-    out: Tensor = CrossEntropy().run(
-        (logits, _target(target), weight),
-        ignore_index,
-        label_smoothing,
-        reduction_of(reduction, "cross_entropy"),
-    )
+    code = reduction_of(reduction, "cross_entropy")
+    args = (input, _target(target), weight)
+    if isinstance(target, Tensor) and target.requires_grad:
+        # The kernel checks the arguments; of a target that learns, the loss is put together.
+        CrossEntropy().run(
+            tuple(t.detach() if isinstance(t, Tensor) else t for t in args),
+            ignore_index, label_smoothing, code,
+        )  # fmt: skip
+        return _learned_target(input, target, weight, label_smoothing, reduction)
+    out: Tensor = CrossEntropy().run(args, ignore_index, label_smoothing, code)
     return out
 
 
+def _learned_target(
+    x: TensorLike, target: Tensor, weight: TensorLike | None, smoothing: float, reduction: str
+) -> Tensor:
+    """`cross_entropy` with class probabilities that have a gradient, as in distillation."""
+    if smoothing:
+        target = add(mul(target, 1.0 - smoothing), smoothing / target.shape[-1])
+    if weight is not None:
+        target = mul(target, weight)
+    loss = neg(sum(mul(target, log_softmax(x)), -1))
+    return loss if reduction == "none" else (mean if reduction == "mean" else sum)(loss)
+
+
 def nll_loss(
-    log_probs: TensorLike,
+    input: TensorLike,
     target: Any,
     weight: TensorLike | None = None,
     ignore_index: int = -100,
@@ -226,7 +245,7 @@ def nll_loss(
 ) -> Tensor:
     """−log_probs[target]: log_probs (…, C), target (…) of class indices."""
     out: Tensor = NllLoss().run(
-        (log_probs, _target(target), weight), ignore_index, reduction_of(reduction, "nll_loss")
+        (input, _target(target), weight), ignore_index, reduction_of(reduction, "nll_loss")
     )
     return out
 
@@ -249,75 +268,79 @@ def _pointwise(
 
 
 def mse_loss(
-    x: TensorLike, target: TensorLike, reduction: str = "mean", weight: TensorLike | None = None
+    input: TensorLike, target: TensorLike, reduction: str = "mean", weight: TensorLike | None = None
 ) -> Tensor:
     """(x − target)², weighted; the mean of weighted ones is over the sum of the weights."""
-    return _pointwise("mse", x, target, reduction, weight=weight)
+    return _pointwise("mse", input, target, reduction, weight=weight)
 
 
 def l1_loss(
-    x: TensorLike, target: TensorLike, reduction: str = "mean", weight: TensorLike | None = None
+    input: TensorLike, target: TensorLike, reduction: str = "mean", weight: TensorLike | None = None
 ) -> Tensor:
     """|x − target|, weighted; the mean of weighted ones is over the sum of the weights."""
-    return _pointwise("l1", x, target, reduction, weight=weight)
+    return _pointwise("l1", input, target, reduction, weight=weight)
 
 
 def smooth_l1_loss(
-    x: TensorLike, target: TensorLike, reduction: str = "mean", beta: float = 1.0
+    input: TensorLike, target: TensorLike, reduction: str = "mean", beta: float = 1.0
 ) -> Tensor:
     """d²/(2β) for |d| < β, |d| − β/2 beyond (Girshick, 2015); d = x − target."""
-    if beta < 0:
+    if not beta >= 0:
         raise ValueError(f"smooth_l1_loss: beta is {beta}, expected at least 0")
     if beta == 0:
-        return l1_loss(x, target, reduction)
-    return _pointwise("smooth_l1", x, target, reduction, beta)
+        return l1_loss(input, target, reduction)
+    return _pointwise("smooth_l1", input, target, reduction, beta)
 
 
 def huber_loss(
-    x: TensorLike, target: TensorLike, reduction: str = "mean", delta: float = 1.0
+    input: TensorLike,
+    target: TensorLike,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: TensorLike | None = None,
 ) -> Tensor:
-    """d²/2 for |d| ≤ δ, δ(|d| − δ/2) beyond (Huber, 1964); d = x − target."""
-    if delta <= 0:
+    """d²/2 for |d| ≤ δ, δ(|d| − δ/2) beyond (Huber, 1964), times weight; d = x − target."""
+    if not delta > 0:
         raise ValueError(f"huber_loss: delta is {delta}, expected more than 0")
-    return _pointwise("huber", x, target, reduction, delta)
+    return _pointwise("huber", input, target, reduction, delta, weight=weight)
 
 
 def binary_cross_entropy(
-    x: TensorLike, target: TensorLike, weight: TensorLike | None = None, reduction: str = "mean"
+    input: TensorLike, target: TensorLike, weight: TensorLike | None = None, reduction: str = "mean"
 ) -> Tensor:
     """−t·log x − (1 − t)·log(1 − x) of probabilities; logarithms are limited to −100."""
-    return _pointwise("bce", x, target, reduction, weight=weight)
+    return _pointwise("bce", input, target, reduction, weight=weight)
 
 
 def binary_cross_entropy_with_logits(
-    x: TensorLike,
+    input: TensorLike,
     target: TensorLike,
     weight: TensorLike | None = None,
     reduction: str = "mean",
     pos_weight: TensorLike | None = None,
 ) -> Tensor:
     """`binary_cross_entropy` of sigmoid(x), without overflow; pos_weight scales the t = 1 term."""
-    return _pointwise("bce_with_logits", x, target, reduction, 0.0, 0.0, weight, pos_weight)
+    return _pointwise("bce_with_logits", input, target, reduction, 0.0, 0.0, weight, pos_weight)
 
 
 def kl_div(
-    x: TensorLike, target: TensorLike, reduction: str = "mean", log_target: bool = False
+    input: TensorLike, target: TensorLike, reduction: str = "mean", log_target: bool = False
 ) -> Tensor:
     """target·(log target − x), where x is a log-probability; also target, with log_target.
 
     `reduction="batchmean"` divides the sum by the first size, which is the divergence itself.
     """
     if reduction == "batchmean":
-        total = _pointwise("kl_div", x, target, "sum", float(log_target))
-        return div(total, float(x.shape[0]))
-    return _pointwise("kl_div", x, target, reduction, float(log_target))
+        total = _pointwise("kl_div", input, target, "sum", float(log_target))
+        return div(total, float(input.shape[0]))
+    return _pointwise("kl_div", input, target, reduction, float(log_target))
 
 
 def hinge_embedding_loss(
-    x: TensorLike, target: TensorLike, margin: float = 1.0, reduction: str = "mean"
+    input: TensorLike, target: TensorLike, margin: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
     """x where target = 1, max(0, margin − x) where target = −1."""
-    return _pointwise("hinge_embedding", x, target, reduction, margin)
+    return _pointwise("hinge_embedding", input, target, reduction, margin)
 
 
 def hinge_loss(
@@ -357,7 +380,7 @@ def gaussian_kl(mu: TensorLike, logvar: TensorLike, reduction: str = "mean") -> 
 
 
 def gaussian_nll_loss(
-    x: TensorLike,
+    input: TensorLike,
     target: TensorLike,
     var: TensorLike | float,
     full: bool = False,
@@ -367,7 +390,7 @@ def gaussian_nll_loss(
     """(log u + (x − target)²/u)/2, u = max(var, eps): the normal distribution's (Nix & Weigend).
 
     Args:
-        x: The means.
+        input: The means.
         target: What was seen, of the same shape.
         var: The variances, of the same shape, or one for each row, (…, 1) or (…); or a number.
         full: Whether to add the constant ½log 2π.
@@ -377,9 +400,9 @@ def gaussian_nll_loss(
     Raises:
         ValueError: Shapes that do not fit, a negative variance, or eps not above 0.
     """
-    shape = x.shape
+    shape = input.shape
     if isinstance(var, (int, float)):
-        var = np.full(shape, var, x.dtype)
+        var = np.full(shape, var, input.dtype)
     elif var.shape != shape:
         if var.shape == shape[:-1]:
             var = unsqueeze(var, -1)
@@ -391,7 +414,7 @@ def gaussian_nll_loss(
         var = expand(var, shape)
     constant = 0.5 * math.log(2.0 * math.pi) if full else 0.0
     code = reduction_of(reduction, "gaussian_nll_loss")
-    out: Tensor = GaussianNll().run((x, target, var), float(eps), constant, code)
+    out: Tensor = GaussianNll().run((input, target, var), float(eps), constant, code)
     return out
 
 

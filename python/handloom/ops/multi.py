@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from handloom import _C
+from handloom._calls import power_norm
 from handloom.tensor import Array, Tensor
 
 
 def total_norm(arrays: Sequence[Array], order: float = 2.0) -> float:
-    """The norm of all elements of all arrays together; order 1, 2 or inf."""
-    norm: float = _C.multi_norm(list(arrays), float(order))
-    return norm
+    """The norm of all elements of all arrays together.
+
+    Raises:
+        ValueError: order is not above 0.
+    """
+    if not order > 0:
+        raise ValueError(f"norm: the order is {order}, expected more than 0")
+    if order in (1, 2, math.inf):
+        norm: float = _C.multi_norm(list(arrays), float(order))
+        return norm
+    each = [float(power_norm.norm(a, None, False, order)) for a in arrays]
+    return math.fsum(n**order for n in each) ** (1 / order) if each else 0.0
 
 
 def scale_(arrays: Sequence[Array], factor: float) -> None:

@@ -133,7 +133,7 @@ def _running(
 
 
 def batch_norm(
-    x: TensorLike,
+    input: TensorLike,
     running_mean: TensorLike | None,
     running_var: TensorLike | None,
     weight: TensorLike | None = None,
@@ -146,7 +146,7 @@ def batch_norm(
     """Batch normalisation of (N, …, C): each channel over all rows. Ioffe and Szegedy (2015).
 
     Args:
-        x: (N, …, C).
+        input: (N, …, C).
         running_mean, running_var: (C,), updated in place in training (or None), used otherwise.
         weight, bias: (C,), or None for 1 and 0.
         training: Whether the statistics are those of x.
@@ -160,13 +160,13 @@ def batch_norm(
     act = _act("batch_norm", activation)
     running = _running(running_mean, running_var, training)
     out: Tensor = ChannelNorm().run(
-        (x, weight, bias), BATCH, 0, running, not training, momentum, eps, act
+        (input, weight, bias), BATCH, 0, running, not training, momentum, eps, act
     )
     return out
 
 
 def instance_norm(
-    x: TensorLike,
+    input: TensorLike,
     running_mean: TensorLike | None = None,
     running_var: TensorLike | None = None,
     weight: TensorLike | None = None,
@@ -179,7 +179,7 @@ def instance_norm(
     """Instance normalisation of (N, …, C): each channel of each sample. Ulyanov et al. (2016).
 
     Args:
-        x: (N, …, C) with at least one axis between.
+        input: (N, …, C) with at least one axis between.
         running_mean, running_var: (C,), updated in place by the mean over the samples; or None.
         weight, bias: (C,), or None for 1 and 0.
         use_input_stats: Whether the statistics are those of x, not the running ones.
@@ -192,18 +192,18 @@ def instance_norm(
     """
     if not use_input_stats:  # the same constants for every sample
         return batch_norm(
-            x, running_mean, running_var, weight, bias, False, momentum, eps, activation
+            input, running_mean, running_var, weight, bias, False, momentum, eps, activation
         )
     act = _act("instance_norm", activation)
     running = _running(running_mean, running_var, True)
     out: Tensor = ChannelNorm().run(
-        (x, weight, bias), INSTANCE, 0, running, False, momentum, eps, act
+        (input, weight, bias), INSTANCE, 0, running, False, momentum, eps, act
     )
     return out
 
 
 def group_norm(
-    x: TensorLike,
+    input: TensorLike,
     num_groups: int,
     weight: TensorLike | None = None,
     bias: TensorLike | None = None,
@@ -217,7 +217,7 @@ def group_norm(
     """
     act = _act("group_norm", activation)
     out: Tensor = ChannelNorm().run(
-        (x, weight, bias), GROUP, num_groups, (None, None), False, 0.0, eps, act
+        (input, weight, bias), GROUP, num_groups, (None, None), False, 0.0, eps, act
     )
     return out
 
@@ -254,7 +254,7 @@ def _axes(op: str, x: TensorLike, normalized_shape: int | Sequence[int]) -> int:
 
 
 def layer_norm(
-    x: TensorLike,
+    input: TensorLike,
     normalized_shape: int | Sequence[int],
     weight: TensorLike | None = None,
     bias: TensorLike | None = None,
@@ -263,18 +263,18 @@ def layer_norm(
     """Layer normalisation along the last axes. Ba, Kiros and Hinton (2016).
 
     Args:
-        x: (…, *normalized_shape).
+        input: (…, *normalized_shape).
         normalized_shape: Sizes of the axes that share statistics.
         weight, bias: Of that shape, or None for 1 and 0.
         eps: Added to the variance.
     """
-    axes = _axes("layer_norm", x, normalized_shape)
-    out: Tensor = RowNorm().run((x, weight, bias), LAYER, axes, eps)
+    axes = _axes("layer_norm", input, normalized_shape)
+    out: Tensor = RowNorm().run((input, weight, bias), LAYER, axes, eps)
     return out
 
 
 def rms_norm(
-    x: TensorLike,
+    input: TensorLike,
     normalized_shape: int | Sequence[int],
     weight: TensorLike | None = None,
     eps: float | None = None,
@@ -283,11 +283,11 @@ def rms_norm(
 
     Zhang and Sennrich (2019).
     """
-    axes = _axes("rms_norm", x, normalized_shape)
+    axes = _axes("rms_norm", input, normalized_shape)
     if eps is None:
-        dtype = array_of(x).dtype
+        dtype = array_of(input).dtype
         eps = float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
-    out: Tensor = RowNorm().run((x, weight, None), RMS, axes, eps)
+    out: Tensor = RowNorm().run((input, weight, None), RMS, axes, eps)
     return out
 
 

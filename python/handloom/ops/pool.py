@@ -84,7 +84,7 @@ def extreme(kind: int, x: TensorLike, window: Any, ceil_mode: bool, return_indic
 
 
 def max_pool2d(
-    x: TensorLike,
+    input: TensorLike,
     kernel_size: Sizes,
     stride: Sizes | None = None,
     padding: Padding = 0,
@@ -95,7 +95,7 @@ def max_pool2d(
     """Largest element under a window that slides over (N, H, W, C).
 
     Args:
-        x: (N, H, W, C).
+        input: (N, H, W, C).
         kernel_size: An int, or one per spatial axis.
         stride: The same; default `kernel_size`.
         padding: An int, one per axis, (before, after) pairs, or "valid", "same", "full" ("causal"
@@ -104,12 +104,12 @@ def max_pool2d(
         ceil_mode: Also take a last window that sticks out.
         return_indices: Also return h·W + w of each within its channel's plane, for `max_unpool2d`.
     """
-    window = window_on("max_pool2d", array_of(x), 2, kernel_size, stride, padding, dilation)
-    return extreme(MAX, x, window, ceil_mode, return_indices)
+    window = window_on("max_pool2d", array_of(input), 2, kernel_size, stride, padding, dilation)
+    return extreme(MAX, input, window, ceil_mode, return_indices)
 
 
 def max_pool1d(
-    x: TensorLike,
+    input: TensorLike,
     kernel_size: Sizes,
     stride: Sizes | None = None,
     padding: Padding = 0,
@@ -118,12 +118,12 @@ def max_pool1d(
     return_indices: bool = False,
 ) -> Any:
     """Largest element under a window that slides over (N, W, C); see `max_pool2d`."""
-    window = window_on("max_pool1d", array_of(x), 1, kernel_size, stride, padding, dilation)
-    return extreme(MAX, x, window, ceil_mode, return_indices)
+    window = window_on("max_pool1d", array_of(input), 1, kernel_size, stride, padding, dilation)
+    return extreme(MAX, input, window, ceil_mode, return_indices)
 
 
 def max_pool3d(
-    x: TensorLike,
+    input: TensorLike,
     kernel_size: Sizes,
     stride: Sizes | None = None,
     padding: Padding = 0,
@@ -132,8 +132,8 @@ def max_pool3d(
     return_indices: bool = False,
 ) -> Any:
     """Largest element under a window that slides over (N, D, H, W, C); see `max_pool2d`."""
-    window = window_on("max_pool3d", array_of(x), 3, kernel_size, stride, padding, dilation)
-    return extreme(MAX, x, window, ceil_mode, return_indices)
+    window = window_on("max_pool3d", array_of(input), 3, kernel_size, stride, padding, dilation)
+    return extreme(MAX, input, window, ceil_mode, return_indices)
 
 
 def min_pool2d(
@@ -179,7 +179,7 @@ def min_pool3d(
 
 
 def avg_pool2d(
-    x: TensorLike,
+    input: TensorLike,
     kernel_size: Sizes,
     stride: Sizes | None = None,
     padding: Padding = 0,
@@ -191,7 +191,7 @@ def avg_pool2d(
     """Mean under a window that slides over (N, H, W, C).
 
     Args:
-        x: (N, H, W, C).
+        input: (N, H, W, C).
         kernel_size: An int, or one per spatial axis.
         stride: The same; default `kernel_size`.
         padding: As in `max_pool2d`, with zeros.
@@ -200,14 +200,14 @@ def avg_pool2d(
         divisor_override: Divide by this instead of the number of elements.
         dilation: Distance of the elements under the window.
     """
-    window = window_on("avg_pool2d", array_of(x), 2, kernel_size, stride, padding, dilation)
+    window = window_on("avg_pool2d", array_of(input), 2, kernel_size, stride, padding, dilation)
     divisor = divisor_of("avg_pool2d", divisor_override)
-    out: Tensor = Pool().run1(x, AVG, window, ceil_mode, count_include_pad, divisor, False)
+    out: Tensor = Pool().run1(input, AVG, window, ceil_mode, count_include_pad, divisor, False)
     return out
 
 
 def avg_pool1d(
-    x: TensorLike,
+    input: TensorLike,
     kernel_size: Sizes,
     stride: Sizes | None = None,
     padding: Padding = 0,
@@ -217,14 +217,14 @@ def avg_pool1d(
     dilation: Sizes = 1,
 ) -> Tensor:
     """Mean under a window that slides over (N, W, C); see `avg_pool2d`."""
-    window = window_on("avg_pool1d", array_of(x), 1, kernel_size, stride, padding, dilation)
+    window = window_on("avg_pool1d", array_of(input), 1, kernel_size, stride, padding, dilation)
     divisor = divisor_of("avg_pool1d", divisor_override)
-    out: Tensor = Pool().run1(x, AVG, window, ceil_mode, count_include_pad, divisor, False)
+    out: Tensor = Pool().run1(input, AVG, window, ceil_mode, count_include_pad, divisor, False)
     return out
 
 
 def avg_pool3d(
-    x: TensorLike,
+    input: TensorLike,
     kernel_size: Sizes,
     stride: Sizes | None = None,
     padding: Padding = 0,
@@ -234,14 +234,14 @@ def avg_pool3d(
     dilation: Sizes = 1,
 ) -> Tensor:
     """Mean under a window that slides over (N, D, H, W, C); see `avg_pool2d`."""
-    window = window_on("avg_pool3d", array_of(x), 3, kernel_size, stride, padding, dilation)
+    window = window_on("avg_pool3d", array_of(input), 3, kernel_size, stride, padding, dilation)
     divisor = divisor_of("avg_pool3d", divisor_override)
-    out: Tensor = Pool().run1(x, AVG, window, ceil_mode, count_include_pad, divisor, False)
+    out: Tensor = Pool().run1(input, AVG, window, ceil_mode, count_include_pad, divisor, False)
     return out
 
 
 def lp_pool2d(
-    x: TensorLike,
+    input: TensorLike,
     norm_type: float,
     kernel_size: Sizes,
     stride: Sizes | None = None,
@@ -252,7 +252,7 @@ def lp_pool2d(
     """(Σ xᵖ)^(1/p) under a window that slides over (N, H, W, C).
 
     Args:
-        x: (N, H, W, C).
+        input: (N, H, W, C).
         norm_type: p, above 0.
         kernel_size: An int, or one per spatial axis.
         stride: The same; default `kernel_size`.
@@ -260,14 +260,14 @@ def lp_pool2d(
         padding: As in `max_pool2d`, with zeros.
         dilation: Distance of the elements under the window.
     """
-    window = window_on("lp_pool2d", array_of(x), 2, kernel_size, stride, padding, dilation)
+    window = window_on("lp_pool2d", array_of(input), 2, kernel_size, stride, padding, dilation)
     p = power_of("lp_pool2d", norm_type)
-    out: Tensor = Pool().run1(x, LP, window, ceil_mode, True, p, False)
+    out: Tensor = Pool().run1(input, LP, window, ceil_mode, True, p, False)
     return out
 
 
 def lp_pool1d(
-    x: TensorLike,
+    input: TensorLike,
     norm_type: float,
     kernel_size: Sizes,
     stride: Sizes | None = None,
@@ -276,14 +276,14 @@ def lp_pool1d(
     dilation: Sizes = 1,
 ) -> Tensor:
     """(Σ xᵖ)^(1/p) under a window that slides over (N, W, C); see `lp_pool2d`."""
-    window = window_on("lp_pool1d", array_of(x), 1, kernel_size, stride, padding, dilation)
+    window = window_on("lp_pool1d", array_of(input), 1, kernel_size, stride, padding, dilation)
     p = power_of("lp_pool1d", norm_type)
-    out: Tensor = Pool().run1(x, LP, window, ceil_mode, True, p, False)
+    out: Tensor = Pool().run1(input, LP, window, ceil_mode, True, p, False)
     return out
 
 
 def lp_pool3d(
-    x: TensorLike,
+    input: TensorLike,
     norm_type: float,
     kernel_size: Sizes,
     stride: Sizes | None = None,
@@ -292,7 +292,7 @@ def lp_pool3d(
     dilation: Sizes = 1,
 ) -> Tensor:
     """(Σ xᵖ)^(1/p) under a window that slides over (N, D, H, W, C); see `lp_pool2d`."""
-    window = window_on("lp_pool3d", array_of(x), 3, kernel_size, stride, padding, dilation)
+    window = window_on("lp_pool3d", array_of(input), 3, kernel_size, stride, padding, dilation)
     p = power_of("lp_pool3d", norm_type)
-    out: Tensor = Pool().run1(x, LP, window, ceil_mode, True, p, False)
+    out: Tensor = Pool().run1(input, LP, window, ceil_mode, True, p, False)
     return out

@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from handloom import _C
+from handloom._calls import power_norm
 from handloom._tape import Function
 from handloom.ops._common import Dim, TensorLike, array_of, axes_of, axis_of, dense, is_float
+from handloom.ops.layout import reshape
 from handloom.tensor import FLOATS, Array, Tensor, wrap
 
 _OP = _C.reduce_ops
 _NAMES = {code: name for name, code in _OP.items()}
 _SUM, _MEAN = _OP["sum"], _OP["mean"]
-_INF = float("inf")
 
 
 class ValuesIndices(NamedTuple):
@@ -43,7 +44,7 @@ class Sum(Function):
 
 
 class Reduce(Function):
-    """max, min (ties share the gradient), norm, var, std, logsumexp, prod."""
+    """max, min (ties share the gradient), var, std, logsumexp, prod."""
 
     __slots__ = ("axes", "op", "p0")
     fresh = True
@@ -62,6 +63,22 @@ class Reduce(Function):
     def backward(ctx, dy: Array) -> Array:
         x, y = ctx.saved
         return _C.reduce_backward(ctx.op, dy, x, y, ctx.axes, ctx.p0)
+
+
+class Norm(Function):
+    """y = (Σ|x|ᵖ)^(1/p)."""
+
+    __slots__ = ("axes", "p")
+    fresh = True
+
+    def forward(ctx, x: Array, axes: tuple[int, ...] | None, keepdims: bool, p: float) -> Array:
+        y: Array = power_norm.norm(x, axes, keepdims, p)
+        ctx.axes, ctx.p, ctx.saved = axes, p, (x, y)
+        return y
+
+    def backward(ctx, dy: Array) -> Array:
+        x, y = ctx.saved
+        return power_norm.norm_backward(dy, x, y, ctx.axes, ctx.p)
 
 
 class Pick(Function):
@@ -211,14 +228,14 @@ def std(x: TensorLike, dim: Dim = None, correction: float = 1, keepdim: bool = F
 
 
 def norm(x: TensorLike, p: float = 2.0, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """The p-norm, (Σ|x|ᵖ)^(1/p), for p = 1, 2 or inf.
+    """The p-norm, (Σ|x|ᵖ)^(1/p): inf is the largest magnitude, 0 how many are not 0.
 
     Raises:
-        ValueError: Another p.
+        ValueError: p is NaN.
     """
-    if p not in (1, 2, _INF):
-        raise ValueError(f"norm: p is {p}, expected 1, 2 or inf")
-    return _reduce("norm", x, dim, keepdim, float(p))
+    axes = axes_of(dim, array_of(x).ndim, "norm")
+    out: Tensor = Norm().run1(x, axes, keepdim, float(p))
+    return out
 
 
 def logsumexp(x: TensorLike, dim: Dim = None, keepdim: bool = False) -> Tensor:
@@ -257,6 +274,8 @@ def cumsum(x: TensorLike, dim: int) -> Tensor:
     """Running sums along dim."""
     a = array_of(x)
     axis = axis_of(dim, a.ndim, "cumsum")
+    if a.ndim == 0:
+        return reshape(cumsum(reshape(x, (1,)), 0), ())
     if not is_float(a):
         return wrap(np.cumsum(a, axis=axis, dtype=np.int64))
     out: Tensor = Cumsum().run1(x, axis)
@@ -267,12 +286,18 @@ def sort(x: TensorLike, dim: int = -1, descending: bool = False) -> ValuesIndice
     """Sorted along dim, and where each value was; equal values keep their order, NaN is largest."""
     a = array_of(x)
     axis = axis_of(dim, a.ndim, "sort")
+    if a.ndim == 0:
+        return _of_one(sort(reshape(x, (1,)), 0, descending))
     if not is_float(a):
         key = a.astype(np.int64)
         order = np.argsort(-key if descending else key, axis=axis, kind="stable")
         return ValuesIndices(wrap(np.take_along_axis(a, order, axis)), wrap(order))
     values, indices = _C.sort(a, axis, descending)
     return ValuesIndices(Pick().run1(x, values, indices, axis, True), wrap(indices))
+
+
+def _of_one(found: ValuesIndices) -> ValuesIndices:
+    return ValuesIndices(reshape(found.values, ()), reshape(found.indices, ()))
 
 
 def argsort(x: TensorLike, dim: int = -1, descending: bool = False) -> Tensor:
@@ -291,5 +316,12 @@ def topk(x: TensorLike, k: int, dim: int = -1, largest: bool = True) -> ValuesIn
     size = a.shape[axis] if a.ndim else 1
     if not 0 <= k <= size:
         raise ValueError(f"topk: k is {k}, the axis has {size} elements")
+    if a.ndim == 0:
+        found = topk(reshape(x, (1,)), k, 0, largest)
+        return _of_one(found) if k else found
+    if not is_float(a):
+        best = sort(x, axis, largest)
+        first = (slice(None),) * axis + (slice(k),)
+        return ValuesIndices(wrap(best.values._array[first]), wrap(best.indices._array[first]))
     values, indices = _C.topk(a, int(k), axis, largest)
     return ValuesIndices(Pick().run1(x, values, indices, axis, True), wrap(indices))

@@ -88,7 +88,7 @@ class AffineGrid(Function):
 
 
 def interpolate(
-    x: TensorLike,
+    input: TensorLike,
     size: Sizes | None = None,
     scale_factor: Factors | None = None,
     mode: str = "nearest",
@@ -98,7 +98,7 @@ def interpolate(
     """Resizes the spatial axes of (N, W, C), (N, H, W, C) or (N, D, H, W, C).
 
     Args:
-        x: Any of these.
+        input: Any of these.
         size: Of the result's spatial axes.
         scale_factor: Instead: the result's sizes are floor(size · scale_factor).
         mode: "nearest", "nearest-exact", "linear" (any rank), "bilinear", "trilinear", "bicubic" or
@@ -109,12 +109,12 @@ def interpolate(
     Raises:
         ValueError: Both or neither of size and scale_factor; a mode that does not fit.
     """
-    spatial = array_of(x).shape[1:-1]
+    spatial = array_of(input).shape[1:-1]
     name = _resample.mode_of("interpolate", mode, len(spatial), align_corners)
     made, scales = _resample.sizes_of(
         "interpolate", spatial, size, scale_factor, bool(recompute_scale_factor)
     )
-    out: Tensor = Interpolate().run1(x, made, scales, _MODES[name], bool(align_corners))
+    out: Tensor = Interpolate().run1(input, made, scales, _MODES[name], bool(align_corners))
     return out
 
 
@@ -157,7 +157,7 @@ def _choice(op: str, name: str, value: str, known: dict[str, int]) -> int:
 
 
 def grid_sample(
-    x: TensorLike,
+    input: TensorLike,
     grid: TensorLike,
     mode: str = "bilinear",
     padding_mode: str = "zeros",
@@ -168,7 +168,7 @@ def grid_sample(
     Volumes (N, D, H, W, C) take (N, D', H', W', 3). Gradients flow to both.
 
     Args:
-        x: The images.
+        input: The images.
         grid: The places, of x's dtype.
         mode: "bilinear" or "nearest".
         padding_mode: "zeros", "border" or "reflection".
@@ -177,7 +177,7 @@ def grid_sample(
     """
     op = "grid_sample"
     out: Tensor = GridSample().run(
-        (x, grid),
+        (input, grid),
         _choice(op, "mode", mode, _C.sample_modes),
         _choice(op, "padding_mode", padding_mode, _C.outside_modes),
         bool(align_corners),
@@ -196,39 +196,39 @@ def affine_grid(
     return out
 
 
-def pixel_shuffle(x: TensorLike, upscale_factor: int) -> Tensor:
+def pixel_shuffle(input: TensorLike, upscale_factor: int) -> Tensor:
     """(…, H, W, C·r²) → (…, H·r, W·r, C): feature (c·r + i)·r + j to row i, column j of a block.
 
     Raises:
         ValueError: The features are no multiple of r².
     """
-    shape, r = array_of(x).shape, upscale_factor
+    shape, r = array_of(input).shape, upscale_factor
     if len(shape) < 3 or r < 1 or shape[-1] % (r * r):
         raise ValueError(f"pixel_shuffle: x has shape {shape}, expected (…, H, W, C·{r}²)")
     *lead, h, w, c = shape
     c //= r * r
     n = len(lead)
     blocks = permute(
-        reshape(x, (*lead, h, w, c, r, r)),
+        reshape(input, (*lead, h, w, c, r, r)),
         (*range(n), n, n + 3, n + 1, n + 4, n + 2),
     )
     return reshape(blocks, (*lead, h * r, w * r, c))
 
 
-def pixel_unshuffle(x: TensorLike, downscale_factor: int) -> Tensor:
+def pixel_unshuffle(input: TensorLike, downscale_factor: int) -> Tensor:
     """(…, H·r, W·r, C) → (…, H, W, C·r²): the inverse of `pixel_shuffle`.
 
     Raises:
         ValueError: H or W is no multiple of r.
     """
-    shape, r = array_of(x).shape, downscale_factor
+    shape, r = array_of(input).shape, downscale_factor
     if len(shape) < 3 or r < 1 or shape[-3] % r or shape[-2] % r:
         raise ValueError(f"pixel_unshuffle: x has shape {shape}, expected (…, H·{r}, W·{r}, C)")
     *lead, h, w, c = shape
     h, w = h // r, w // r
     n = len(lead)
     blocks = permute(
-        reshape(x, (*lead, h, r, w, r, c)),
+        reshape(input, (*lead, h, r, w, r, c)),
         (*range(n), n, n + 2, n + 4, n + 1, n + 3),
     )
     return reshape(blocks, (*lead, h, w, c * r * r))

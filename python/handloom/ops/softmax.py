@@ -38,27 +38,27 @@ class Glu(Function):
         return _C.glu_backward(dense(dy), ctx.saved[0], ctx.axis)
 
 
-def softmax(x: TensorLike, dim: int = -1) -> Tensor:
+def softmax(input: TensorLike, dim: int = -1) -> Tensor:
     """exp(x)/Σexp(x) along dim: probabilities that sum to 1."""
-    out: Tensor = Softmax().run1(x, axis_of(dim, array_of(x).ndim, "softmax"), False)
+    out: Tensor = Softmax().run1(input, axis_of(dim, array_of(input).ndim, "softmax"), False)
     return out
 
 
-def log_softmax(x: TensorLike, dim: int = -1) -> Tensor:
+def log_softmax(input: TensorLike, dim: int = -1) -> Tensor:
     """log(softmax(x)) along dim, without overflow or underflow."""
-    out: Tensor = Softmax().run1(x, axis_of(dim, array_of(x).ndim, "log_softmax"), True)
+    out: Tensor = Softmax().run1(input, axis_of(dim, array_of(input).ndim, "log_softmax"), True)
     return out
 
 
-def glu(x: TensorLike, dim: int = -1) -> Tensor:
+def glu(input: TensorLike, dim: int = -1) -> Tensor:
     """a·sigmoid(b) for the halves a, b of x along dim (Dauphin et al., 2017).
 
     Raises:
         ValueError: That axis has an odd size.
     """
-    a = array_of(x)
+    a = array_of(input)
     axis = axis_of(dim, a.ndim, "glu")
     if a.ndim == 0 or a.shape[axis] % 2:
         raise ValueError(f"glu: x has shape {a.shape}, expected an even size at dim {dim}")
-    out: Tensor = Glu().run1(x, axis)
+    out: Tensor = Glu().run1(input, axis)
     return out

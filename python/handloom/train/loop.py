@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ import numpy as np
 from .._arrays import Array
 from ..autograd import no_grad
 from .batches import batches, groups, input_loader, inputs_and_target, length
-from .callbacks import Callback
+from .callbacks import Callback, TerminateOnNaN
 from .history import History
 from .measures import Loss, Metric, Metrics, measured, named_metrics, run_over
 from .progress import ProgressBar
@@ -74,8 +76,9 @@ def fit(
             training data what the model predicted while it was changing.
         validation: Arrays or an iterable as for `data`, measured after each epoch (`val_…`).
         callbacks: Called in their order.
-        scheduler: A learning-rate schedule, stepped after each epoch; `OneCycleLR` after each
-            step, `ReduceLROnPlateau` with `val_loss`, or `loss` where there is no validation.
+        scheduler: A learning-rate schedule, stepped after each epoch; `OneCycleLR` and
+            `CyclicLR` after each step, `ReduceLROnPlateau` with `val_loss`, or `loss` where there
+            is no validation.
         clip_norm: Largest Euclidean norm of all gradients together; None does not clip.
         accumulate: Batches whose gradients make one step, weighted by their samples: as one large
             batch, but for layers that look at the batch.
@@ -85,6 +88,9 @@ def fit(
         progress: A live line on a terminal: True, or its label, or a `ProgressBar`.
         seed: Fixes the random numbers of the run: order, dropout. None goes on from
             `manual_seed`'s generator.
+
+    A loss that is NaN or infinite ends the run before the optimiser's step, with a RuntimeWarning
+    and its reason in `history.stopped`.
 
     Raises:
         TypeError: Something is not of its type.
@@ -201,6 +207,7 @@ class _Trainer:
         self.clip_norm, self.accumulate = clip_norm, accumulate
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.average: Any = None
+        self.finite = True  # False after a loss that is none
         self.each_epoch, self.each_step = _schedules(scheduler)
 
     def train(self, loader: Any, held_out: Any, bar: ProgressBar) -> None:
@@ -232,7 +239,7 @@ class _Trainer:
         self, logs: dict[str, float], held_out: Any, begin: float, bar: ProgressBar
     ) -> None:
         run = self.run
-        if held_out is not None:
+        if held_out is not None and self.finite:
             found = run_over(self.model, held_out, self.loss, self.metrics, "fit: validation")
             logs.update({f"val_{name}": value for name, value in found.items()})
         logs["lr"] = float(self.optimizer.param_groups[0]["lr"])
@@ -240,8 +247,9 @@ class _Trainer:
         run.logs = logs
         run.history.epochs.append(logs)
         bar.epoch(logs)
-        for hook in self.hooks:
-            hook.on_epoch_end(run)
+        if self.finite:  # else the epoch has no figures that a callback could look at
+            for hook in self.hooks:
+                hook.on_epoch_end(run)
 
     def _epoch(self, loader: Any, bar: ProgressBar) -> dict[str, float]:
         run, outputs, targets = self.run, [], []
@@ -265,10 +273,12 @@ class _Trainer:
                 if self.metrics:
                     outputs.append(output.detach().numpy())
                     targets.append(np.asarray(target))
+            samples, total = samples + rows, total + group_loss
+            if not math.isfinite(group_loss):
+                return self._diverged(group_loss / rows, total / samples)
             norm = self._step()
             if norm is not None:
                 norms.append(norm)
-            samples, total = samples + rows, total + group_loss
             run.logs = {"loss": group_loss / rows}
             for hook in step_hooks:
                 hook.on_step_end(run)
@@ -282,6 +292,23 @@ class _Trainer:
         if norms:
             logs["grad_norm"] = sum(norms) / len(norms)
         return logs
+
+    def _diverged(self, loss: float, mean: float) -> dict[str, float]:
+        """Ends the run before the step that would carry NaN into the weights."""
+        run = self.run
+        self.optimizer.zero_grad()
+        where = f"step {run.step + 1} (epoch {run.epoch + 1})"
+        run.stop(f"the loss is {loss} at {where}")
+        self.finite = False
+        if not any(isinstance(hook, TerminateOnNaN) for hook in self.hooks):
+            warnings.warn(
+                f"fit: the loss is {loss} at {where}: training has stopped, the weights are those "
+                "before it. Look for NaN in the data, lower the learning rate or set clip_norm=; "
+                "hl.detect_anomaly() names the operation",
+                RuntimeWarning,
+                stacklevel=5,  # the caller of fit
+            )
+        return {"loss": mean}
 
     def _step(self) -> float | None:
         norm = None
@@ -323,9 +350,9 @@ def _schedules(
     """Returns what to call after an epoch, with its figures, and after a step."""
     if scheduler is None:
         return None, None
-    from ..optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
+    from ..optim.lr_scheduler import CyclicLR, OneCycleLR, ReduceLROnPlateau
 
-    if isinstance(scheduler, OneCycleLR):
+    if isinstance(scheduler, (CyclicLR, OneCycleLR)):
         return None, scheduler.step
     if isinstance(scheduler, ReduceLROnPlateau):
         return lambda logs: scheduler.step(logs.get("val_loss", logs["loss"])), None

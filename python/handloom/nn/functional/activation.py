@@ -1,4 +1,7 @@
-"""Functions of features that are a layer by themselves: dropout and gates."""
+"""Functions of features that are a layer by themselves: dropout and gates.
+
+`inplace` is PyTorch's argument and changes nothing: results are new, from a pool of memory.
+"""
 
 from __future__ import annotations
 
@@ -15,39 +18,51 @@ def _maybe(x: TensorLike, p: float, training: bool, kind: int, op: str) -> Tenso
     return x if isinstance(x, Tensor) else wrap(x)
 
 
-def dropout(x: TensorLike, p: float = 0.5, training: bool = True) -> Tensor:
+def dropout(
+    input: TensorLike, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
     """Elements become 0 with probability p, the rest is scaled by 1/(1 − p)."""
-    return _maybe(x, p, training, ELEMENT, "dropout")
+    return _maybe(input, p, training, ELEMENT, "dropout")
 
 
-def dropout1d(x: TensorLike, p: float = 0.5, training: bool = True) -> Tensor:
+def dropout1d(
+    input: TensorLike, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
     """Whole features of (N, T, C) become 0."""
-    return _maybe(x, p, training, FEATURE, "dropout1d")
+    return _maybe(input, p, training, FEATURE, "dropout1d")
 
 
-def dropout2d(x: TensorLike, p: float = 0.5, training: bool = True) -> Tensor:
+def dropout2d(
+    input: TensorLike, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
     """Whole feature maps of (N, H, W, C) become 0."""
-    return _maybe(x, p, training, FEATURE, "dropout2d")
+    return _maybe(input, p, training, FEATURE, "dropout2d")
 
 
-def dropout3d(x: TensorLike, p: float = 0.5, training: bool = True) -> Tensor:
+def dropout3d(
+    input: TensorLike, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
     """Whole feature maps of (N, D, H, W, C) become 0."""
-    return _maybe(x, p, training, FEATURE, "dropout3d")
+    return _maybe(input, p, training, FEATURE, "dropout3d")
 
 
-def alpha_dropout(x: TensorLike, p: float = 0.5, training: bool = False) -> Tensor:
+def alpha_dropout(
+    input: TensorLike, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Tensor:
     """Dropout for SELU: mean and variance stay."""
-    return _maybe(x, p, training, ALPHA, "alpha_dropout")
+    return _maybe(input, p, training, ALPHA, "alpha_dropout")
 
 
-def feature_alpha_dropout(x: TensorLike, p: float = 0.5, training: bool = False) -> Tensor:
+def feature_alpha_dropout(
+    input: TensorLike, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Tensor:
     """`alpha_dropout` of whole features."""
-    return _maybe(x, p, training, FEATURE_ALPHA, "feature_alpha_dropout")
+    return _maybe(input, p, training, FEATURE_ALPHA, "feature_alpha_dropout")
 
 
-def softmin(x: TensorLike, dim: int = -1) -> Tensor:
+def softmin(input: TensorLike, dim: int = -1) -> Tensor:
     """softmax(−x)."""
-    return softmax(neg(x), dim)
+    return softmax(neg(input), dim)
 
 
 def swiglu(x: TensorLike, dim: int = -1) -> Tensor:

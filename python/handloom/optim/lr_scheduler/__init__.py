@@ -8,14 +8,16 @@ from handloom.optim.lr_scheduler.base import LRScheduler
 from handloom.optim.lr_scheduler.cosine import (
     CosineAnnealingLR,
     CosineAnnealingWarmRestarts,
-    OneCycleLR,
     WarmupCosineLR,
 )
+from handloom.optim.lr_scheduler.cyclic import CyclicLR, OneCycleLR
 from handloom.optim.lr_scheduler.decay import (
+    ChainedScheduler,
     ConstantLR,
     ExponentialLR,
     LambdaLR,
     LinearLR,
+    MultiplicativeLR,
     MultiStepLR,
     PolynomialLR,
     SequentialLR,
@@ -24,14 +26,17 @@ from handloom.optim.lr_scheduler.decay import (
 from handloom.optim.lr_scheduler.plateau import ReduceLROnPlateau
 
 __all__ = [
+    "ChainedScheduler",
     "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
+    "CyclicLR",
     "ExponentialLR",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",
     "MultiStepLR",
+    "MultiplicativeLR",
     "OneCycleLR",
     "PolynomialLR",
     "ReduceLROnPlateau",

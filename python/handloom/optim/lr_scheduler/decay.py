@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from handloom.optim.lr_scheduler.base import LRScheduler, positive
 from handloom.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from handloom.optim.optimizer import Optimizer
+
+Function = Callable[[int], float]
+
+
+def _functions(
+    op: str, given: Function | Sequence[Function], optimizer: Optimizer
+) -> list[Function]:
+    """One function for each parameter group."""
+    groups = len(optimizer.param_groups)
+    functions = [given] * groups if callable(given) else list(given)
+    if len(functions) != groups:
+        raise ValueError(f"{op}: {len(functions)} functions for {groups} parameter groups")
+    return functions
 
 
 class StepLR(LRScheduler):
@@ -116,26 +130,45 @@ class PolynomialLR(LRScheduler):
 class LambdaLR(LRScheduler):
     """lr·f(t), for one function or one for each group."""
 
+    follows = False
+
     def __init__(
         self,
         optimizer: Optimizer,
-        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        lr_lambda: Function | Sequence[Function],
         last_epoch: int = -1,
     ) -> None:
-        groups = len(optimizer.param_groups)
-        self.lr_lambdas = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
-        if len(self.lr_lambdas) != groups:
-            raise ValueError(
-                f"LambdaLR: {len(self.lr_lambdas)} functions for {groups} parameter groups"
-            )
+        self.lr_lambdas = _functions("LambdaLR", lr_lambda, optimizer)
         super().__init__(optimizer, last_epoch)
 
     def rate(self, base: float, group: int, t: int) -> float:
         return base * self.lr_lambdas[group](t)
 
 
+class MultiplicativeLR(LRScheduler):
+    """lr·f(1)·f(2)⋯f(t), for one function or one for each group."""
+
+    def __init__(
+        self, optimizer: Optimizer, lr_lambda: Function | Sequence[Function], last_epoch: int = -1
+    ) -> None:
+        self.lr_lambdas = _functions("MultiplicativeLR", lr_lambda, optimizer)
+        self.products = [(0, 1.0)] * len(self.lr_lambdas)  # up to which t, and how much
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, base: float, group: int, t: int) -> float:
+        at, product = self.products[group]
+        if at > t:
+            at, product = 0, 1.0
+        for i in range(at + 1, t + 1):
+            product *= self.lr_lambdas[group](i)
+        self.products[group] = t, product
+        return base * product
+
+
 class SequentialLR(LRScheduler):
     """One schedule after the other, each from its step 0 at its milestone."""
+
+    follows = False
 
     def __init__(
         self,
@@ -160,3 +193,43 @@ class SequentialLR(LRScheduler):
     def rate(self, base: float, group: int, t: int) -> float:
         i = bisect_right(self.milestones, t)
         return self.schedulers[i].rate(base, group, t - (self.milestones[i - 1] if i else 0))
+
+
+class ChainedScheduler:
+    """Steps several schedules of one optimiser back to back: their factors multiply."""
+
+    def __init__(
+        self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None
+    ) -> None:
+        if not schedulers:
+            raise ValueError("ChainedScheduler: schedulers is empty")
+        self.optimizer = schedulers[0].optimizer if optimizer is None else optimizer
+        for s in schedulers:
+            if not isinstance(s, LRScheduler):
+                raise TypeError(
+                    f"ChainedScheduler: a {type(s).__name__} is among the schedulers, expected "
+                    "schedules"
+                )
+            if s.optimizer is not self.optimizer:
+                raise ValueError(f"ChainedScheduler: {type(s).__name__} has another optimizer")
+            if isinstance(s, ReduceLROnPlateau):
+                raise ValueError("ChainedScheduler: ReduceLROnPlateau needs a metric, use it alone")
+        self.schedulers = list(schedulers)
+
+    def step(self) -> None:
+        """Steps all of them, in their order."""
+        for s in self.schedulers:
+            s.step()
+
+    def get_last_lr(self) -> list[float]:
+        """The learning rate of every group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of all of them."""
+        return {"schedulers": [s.state_dict() for s in self.schedulers]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state_dict` returned."""
+        for s, saved in zip(self.schedulers, state["schedulers"], strict=True):
+            s.load_state_dict(saved)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from handloom.optim.lr_scheduler.base import HIDDEN, LRScheduler
+from handloom.optim.lr_scheduler.base import HIDDEN, LRScheduler, per_group
 from handloom.optim.optimizer import Optimizer
 
 
@@ -45,12 +45,7 @@ class ReduceLROnPlateau(LRScheduler):
             raise ValueError(
                 f"ReduceLROnPlateau: threshold_mode {threshold_mode!r}, expected 'rel' or 'abs'"
             )
-        groups = len(optimizer.param_groups)
-        self.min_lrs = (
-            [float(min_lr)] * groups if isinstance(min_lr, (int, float)) else list(min_lr)
-        )
-        if len(self.min_lrs) != groups:
-            raise ValueError(f"ReduceLROnPlateau: {len(self.min_lrs)} min_lr for {groups} groups")
+        self.min_lrs = per_group("ReduceLROnPlateau", "min_lr", min_lr, optimizer)
         self.mode, self.factor, self.patience = mode, factor, patience
         self.threshold, self.threshold_mode = threshold, threshold_mode
         self.cooldown, self.eps = cooldown, eps
@@ -84,6 +79,9 @@ class ReduceLROnPlateau(LRScheduler):
         if self.threshold_mode == "rel":
             return sign * value < sign * self.best * (1 - sign * self.threshold)
         return sign * value < sign * self.best - self.threshold
+
+    def state_dict(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k not in HIDDEN}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         vars(self).update({k: v for k, v in state.items() if k not in HIDDEN})
