@@ -3,6 +3,7 @@
 
 #include "context.h"
 #include "kernel.h"
+#include "ops/attention/attention.h"
 #include "ops/conv/conv.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/layout/copy.h"

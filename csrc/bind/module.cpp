@@ -6,6 +6,7 @@
 PYBIND11_MODULE(_C, m) {
   if (const char* error = hl::dispatch_error()) throw pybind11::value_error(error);
   hl::bind::register_runtime(m);
+  hl::bind::register_attention(m);
   hl::bind::register_bench(m);
   hl::bind::register_linear(m);
   hl::bind::register_matmul(m);

@@ -5,6 +5,7 @@
 
 namespace hl::bind {
 
+void register_attention(pybind11::module_& m);
 void register_bench(pybind11::module_& m);
 void register_binary(pybind11::module_& m);
 void register_conv(pybind11::module_& m);

@@ -351,6 +351,38 @@ def minibatch_std_backward(
     dy: Array, x: Array, group_size: int, num_features: int, eps: float
 ) -> Array: ...
 
+# attention: options are a handloom._calls.attention.Options
+def attention_forward(
+    op: str, q: Array, k: Array, v: Array, options: tuple[Any, ...]
+) -> tuple[Array, Array]: ...
+def attention_weights(
+    op: str, q: Array, k: Array, saved: Array, options: tuple[Any, ...]
+) -> Array: ...
+def attention_backward(
+    op: str,
+    dy: Array,
+    q: Array,
+    k: Array,
+    v: Array,
+    y: Array,
+    saved: Array,
+    options: tuple[Any, ...],
+    need: int,
+    dq: Array | None,
+    dk: Array | None,
+    dv: Array | None,
+) -> tuple[Array | None, Array | None, Array | None, Array | None]: ...
+def attention_packed_backward(
+    op: str,
+    dy: Array,
+    q: Array | None,
+    x: Array,
+    y: Array,
+    saved: Array,
+    options: tuple[Any, ...],
+    need: int,
+) -> tuple[Array | None, Array | None, Array | None]: ...
+
 # softmax
 def softmax_forward(x: Array, axis: int, log: bool) -> Array: ...
 def softmax_backward(dy: Array, y: Array, axis: int, log: bool) -> Array: ...

@@ -6,6 +6,7 @@ from handloom.bench.cases import Case
 from harness import Op
 
 from . import (
+    attention,
     conv,
     dense,
     elementwise,
@@ -21,6 +22,7 @@ from . import (
 )
 
 _FAMILIES = (
+    attention,
     conv,
     dense,
     elementwise,

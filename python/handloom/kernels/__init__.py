@@ -57,6 +57,7 @@ from .adaptive_pool import (
     adaptive_min_pool3d,
     adaptive_min_pool3d_backward,
 )
+from .attention import attention, attention_backward
 from .avg_pool import (
     avg_pool1d,
     avg_pool1d_backward,
@@ -390,6 +391,8 @@ __all__ = [
     "argmax",
     "argmin",
     "assign",
+    "attention",
+    "attention_backward",
     "avg_pool1d",
     "avg_pool1d_backward",
     "avg_pool2d",

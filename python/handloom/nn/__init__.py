@@ -27,6 +27,7 @@ from handloom.nn.activations import (
     SwiGLU,
     Tanh,
 )
+from handloom.nn.attention import MultiheadAttention
 from handloom.nn.containers import ModuleDict, ModuleList, Sequential
 from handloom.nn.conv import (
     Conv1d,
@@ -138,6 +139,13 @@ from handloom.nn.resize import (
 )
 from handloom.nn.rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from handloom.nn.summary import summary
+from handloom.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
     "ELU",
@@ -237,6 +245,7 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "Parameter",
@@ -262,6 +271,11 @@ __all__ = [
     "Softsign",
     "SwiGLU",
     "Tanh",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "Unflatten",
     "Upsample",
     "UpsamplingBilinear2d",

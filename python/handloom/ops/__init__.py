@@ -40,6 +40,7 @@ from handloom.ops.arithmetic import (
     where,
 )
 from handloom.ops.assemble import cat, chunk, pad_axes, split, stack, tril, triu
+from handloom.ops.attention import scaled_dot_product_attention
 from handloom.ops.compose import (
     GAN_KINDS,
     cosine_similarity,
@@ -385,6 +386,7 @@ __all__ = [
     "rnn_cell",
     "rsqrt",
     "scale_",
+    "scaled_dot_product_attention",
     "selu",
     "setitem",
     "sigmoid",
