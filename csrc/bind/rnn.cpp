@@ -112,8 +112,8 @@ struct Call {
     }
     ih.require_float().require_like(x).require_ndim(2, "(gates H, I)");
     if (ih.shape[1] != s.I) {
-      value_error(op, "x has " + std::to_string(s.I) + " features, w_ih " + shape_text(ih.shape, 2) +
-                          " expects " + std::to_string(ih.shape[1]));
+      value_error(op, "x has " + std::to_string(s.I) + " features, w_ih " +
+                          shape_text(ih.shape, 2) + " expects " + std::to_string(ih.shape[1]));
     }
     ih.require_shape({G * s.H, s.I}).require_contiguous();
     w_ih = ih.data, w_hh = hh.data;
