@@ -238,8 +238,8 @@ def test_all_ways_agree_for_any_number_of_threads(
     kind: str, way: str, shape: tuple[int, ...], threads: Any
 ) -> None:
     n, t, inputs, hidden = shape
-    if way == "team" and kind == "rnn":
-        hidden *= 2
+    if way in ("rows", "team") and kind == "rnn":
+        hidden *= 2  # one gate only
     x, begin = rng.standard_normal((n, t, inputs)), states(kind, n, hidden)
     w, dy = weights(kind, inputs, hidden), rng.standard_normal((n, t, hidden))
     assert kernels.explain(kind, x, *begin, *w)[0].algorithm == way
@@ -481,15 +481,15 @@ def test_a_layer_learns_to_remember(kind: str) -> None:
     from handloom import optim
 
     opt = optim.Adam([*net.parameters(), *head.parameters()], lr=1e-2)
-    loss = None
-    for _ in range(200):
-        x = rng.standard_normal((32, 10, 1), "f")
+    losses, numbers = [], np.random.default_rng(1)
+    for _ in range(800):
+        x = numbers.standard_normal((32, 10, 1), "f")
         loss = ((head(net(x)[0][:, -1]) - x[:, 0]) ** 2).mean()
         loss.backward()
         opt.step()
         opt.zero_grad()
-    assert loss is not None
-    assert loss.item() < 0.3  # guessing the mean leaves 1
+        losses.append(loss.item())
+    assert np.mean(losses[-20:]) < 0.3  # guessing the mean leaves 1
 
 
 # ---- bad input ----------------------------------------------------------------------------------

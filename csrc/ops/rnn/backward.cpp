@@ -260,7 +260,7 @@ Plan rnn_backward_plan(const RnnShape& s) {
   Plan p = {};
   p.algorithm = way_name(k), p.why = way_reason(k);
   p.tile[0] = k.block, p.tile[1] = kTileColumns<T>, p.tile[2] = k.chunk;
-  if (k.way == Way::kSingle) {
+  if (k.way == Way::kSingle && s.N > 0) {
     single_backward_scratch<T>(s, p);
   } else {
     const Backward<T> b(s, nullptr, nullptr, in, saved, nullptr, out, nullptr);
