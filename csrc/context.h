@@ -22,6 +22,7 @@ struct Ctx {
 // explain, profile and the benchmark read it.
 struct Plan {
   const char* algorithm;
+  const char* why;  // that one and no other; null where there is no choice
   int64_t tile[3];
   int64_t shared_bytes;
   int64_t worker_bytes;
@@ -48,6 +49,22 @@ using ParallelBody = void (*)(void* arg, int64_t begin, int64_t end, int worker)
 // Where the cuts fall depends on n and grain alone; which thread gets which chunk does not matter to
 // any result.
 void run_parallel(int workers, int64_t n, int64_t grain, ParallelBody body, void* arg);
+
+// Work in many short steps, each of which needs all of the one before: the members of a team run the
+// same body side by side and meet in team_wait. Opening a parallel loop for each step would take
+// longer than the step.
+struct Team;
+struct TeamMember {
+  Team* team;
+  int rank, size;  // 0 <= rank < size <= workers
+};
+using TeamBody = void (*)(void* arg, const TeamMember& member);
+
+// Runs body on up to `workers` threads at once; on the calling thread alone where a parallel loop
+// would be serial. How the work is shared out may follow from `size`, what is computed must not.
+void run_team(int workers, TeamBody body, void* arg);
+// Returns when every member has called it; what they wrote before is seen after.
+void team_wait(const TeamMember& member);
 
 int num_threads();
 void set_num_threads(int n);

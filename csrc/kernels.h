@@ -2,6 +2,8 @@
 #pragma once
 
 #include "context.h"
+#include "kernel.h"
+#include "ops/attention/attention.h"
 #include "ops/conv/conv.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/layout/copy.h"
@@ -11,6 +13,7 @@
 #include "ops/loss/loss.h"
 #include "ops/matmul/linear.h"
 #include "ops/matmul/matmul.h"
+#include "ops/matmul/pack.h"
 #include "ops/norm/norm.h"
 #include "ops/optim/multi.h"
 #include "ops/optim/optim.h"
@@ -22,6 +25,7 @@
 #include "ops/reduce/reduce.h"
 #include "ops/resize/grid.h"
 #include "ops/resize/resample.h"
+#include "ops/rnn/rnn.h"
 #include "ops/softmax.h"
 
 namespace hl {
@@ -77,24 +81,8 @@ const char* dispatch_error();  // why HANDLOOM_ISA could not be followed, or nul
 #ifdef HL_ISA
 // Inside an ISA build every kernel has an entry, which its own source defines.
 namespace hl::cpu::HL_ISA {
-#define HL_KERNEL(name, types)             \
-  template <class T>                       \
-  struct name##_kernel {                   \
-    static const Entry<name##_t<T>> entry; \
-  };
+#define HL_KERNEL(name, types) HL_DECLARE_KERNEL_ENTRY(name);
 #include "kernels.def"
 #undef HL_KERNEL
 }  // namespace hl::cpu::HL_ISA
-
-// Closes a kernel's source: puts <name> and <name>_plan into the tables of its types.
-#define HL_DEFINE_KERNEL_FOR(name, T) \
-  template <>                         \
-  constinit const Entry<name##_t<T>> name##_kernel<T>::entry = {#name, &name<T>, &name##_plan<T>}
-#define HL_DEFINE_KERNEL(name)       \
-  HL_DEFINE_KERNEL_FOR(name, float); \
-  HL_DEFINE_KERNEL_FOR(name, double)
-// RAW kernels move bytes: <name> and <name>_plan are plain functions.
-#define HL_DEFINE_RAW_KERNEL(name) \
-  template <>                      \
-  constinit const Entry<name##_t<void>> name##_kernel<void>::entry = {#name, &name, &name##_plan}
 #endif

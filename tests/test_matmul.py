@@ -193,3 +193,10 @@ def test_out_that_overlaps_itself_is_refused():
         np.testing.assert_array_equal(kernels.matmul(a, b, out=out), b)
     row = np.zeros((1, 3))
     assert kernels.matmul(a[:1], b, out=row) is row
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+@pytest.mark.parametrize("outputs", [0, 1, 33, 600])
+def test_a_linear_layer_of_an_empty_batch(rows, outputs):
+    x, w = np.zeros((rows, 17), np.float32), np.ones((outputs, 17), np.float32)
+    assert kernels.linear(x, w).shape == (rows, outputs)

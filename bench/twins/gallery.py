@@ -35,6 +35,33 @@ class Lion(torch.optim.Optimizer):
                 m.lerp_(p.grad, 1 - second)
 
 
+def channels_last(base: type[torch.nn.Module]) -> type[torch.nn.Module]:
+    """Returns a layer that takes and gives handloom's (N, …, C), also from NumPy arrays."""
+
+    class Layer(base):  # type: ignore[misc, valid-type]
+        def forward(self, x: Any) -> torch.Tensor:
+            x = torch.as_tensor(x)
+            if x.ndim == 2:
+                return super().forward(x)
+            return super().forward(x.movedim(-1, 1)).movedim(1, -1)
+
+    Layer.__name__ = base.__name__
+    return Layer
+
+
+LAYERS = (
+    *("Conv1d", "Conv2d", "BatchNorm1d", "BatchNorm2d"),
+    *("MaxPool1d", "MaxPool2d", "AvgPool1d", "AvgPool2d"),
+)
+
+
+class GlobalAvgPool(torch.nn.Module):
+    """The mean over all axes between the first and the last."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1, -2).mean(1)
+
+
 def module(name: str, base: Any, **names: Any) -> types.ModuleType:
     """Returns a module `name` with the public names of `base`, and others."""
     made = types.ModuleType(name)
@@ -50,11 +77,17 @@ def stand_in() -> None:
     def from_numpy(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array))
 
+    layers = {name: channels_last(getattr(torch.nn, name)) for name in LAYERS}
+    # handloom's tensors give their values whether or not they have a gradient.
+    values = torch.Tensor.numpy
+    torch.Tensor.numpy = lambda self: values(self.detach())  # type: ignore[method-assign]
     made = {
-        "tensor": module("tensor", types, Tensor=torch.Tensor, from_numpy=from_numpy),
+        "tensor": module(
+            "tensor", types, Array=np.ndarray, Tensor=torch.Tensor, from_numpy=from_numpy
+        ),
         "autograd": module("autograd", types, no_grad=torch.no_grad),
         "ops": module("ops", types, randint=lambda low, high: torch.randint(low, high, ())),
-        "nn": module("nn", torch.nn),
+        "nn": module("nn", torch.nn, GlobalAvgPool=GlobalAvgPool, **layers),
         "optim": module("optim", torch.optim, Lion=Lion),
     }
     for name, replacement in made.items():

@@ -3,6 +3,7 @@
 
 #include "bind/activation.h"
 #include "bind/invoke.h"
+#include "bind/panels.h"
 #include "bind/register.h"
 
 namespace hl::bind {
@@ -118,7 +119,7 @@ const void* vector_or_null(const char* op, py::handle b, const Array& like, int6
 py::object conv_forward(const char* op, py::handle x_in, py::handle w_in, py::handle b_in,
                         const Ints& stride, const Ints& before, const Ints& after,
                         const Ints& dilation, int64_t groups, int act, bool need_z, double p0,
-                        double p1) {
+                        double p1, py::handle panels_in) {
   const Array x(op, "x", x_in), w(op, "w", w_in);
   x.require_float();
   w.require_float().require_like(x);
@@ -129,13 +130,16 @@ py::object conv_forward(const char* op, py::handle x_in, py::handle w_in, py::ha
   w.require_contiguous();
   set_activation(s, op, act, p0, p1);
   const void* b = vector_or_null(op, b_in, x, s.K);
+  const int64_t depth = s.kernel[0] * s.kernel[1] * s.kernel[2] * (s.C / groups);
+  const void* panels = panels_or_null(op, panels_in, x, groups, s.K / groups, depth);
+  s.packed = panels != nullptr;
   const Dims dims = dims_of(n, s.N, s.out, s.K);
   py::object y = new_array(op, x.dtype, dims);
   py::object z = need_z ? new_array(op, x.dtype, dims) : py::none();
   with_float(x, [&](auto zero) {
     using T = decltype(zero);
     invoke(kernels_for<T>().conv_forward, s, x.as<const T>(), w.as<const T>(),
-           static_cast<const T*>(b), data_of<T>(y), out<T>(z));
+           static_cast<const T*>(panels), static_cast<const T*>(b), data_of<T>(y), out<T>(z));
   });
   return need_z ? py::object(py::make_tuple(y, z)) : y;
 }
@@ -195,7 +199,8 @@ py::tuple conv_backward_weight(const char* op, py::handle dy_in, py::handle x_in
 void register_conv(py::module_& m) {
   m.def("conv_forward", &conv_forward, py::arg("op"), py::arg("x"), py::arg("w"), py::arg("b"),
         py::arg("stride"), py::arg("before"), py::arg("after"), py::arg("dilation"),
-        py::arg("groups"), py::arg("act"), py::arg("need_z"), py::arg("p0"), py::arg("p1"));
+        py::arg("groups"), py::arg("act"), py::arg("need_z"), py::arg("p0"), py::arg("p1"),
+        py::arg("panels") = py::none());
   m.def("conv_backward_data", &conv_backward_data, py::arg("op"), py::arg("name"), py::arg("dy"),
         py::arg("w"), py::arg("b"), py::arg("size"), py::arg("stride"), py::arg("before"),
         py::arg("after"), py::arg("dilation"), py::arg("groups"), py::arg("act"), py::arg("need_z"),

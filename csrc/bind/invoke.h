@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "bind/array.h"
+#include "guard.h"
 #include "kernels.h"
 #include "pool.h"
 
@@ -20,6 +21,7 @@ bool explaining();
 void explain_record(const char* kernel, const Plan& plan);
 
 [[noreturn]] void out_of_scratch(const char* kernel, const Plan& plan);
+[[noreturn]] void past_scratch(const char* kernel, const Plan& plan);
 
 // The table of element type T on the CPU.
 template <class T>
@@ -57,6 +59,8 @@ void invoke(const Entry<void(Ctx&, const S&, P...)>* kernel, const S& shape, Arg
     profile_record(kernel->name, plan, took.count());
   }
   restore_float_mode(mode);
+  if (scratch_guarded() && !scratch_intact(ctx, plan.shared_bytes, plan.worker_bytes))
+    past_scratch(kernel->name, plan);
 }
 
 }  // namespace hl::bind

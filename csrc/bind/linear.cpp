@@ -1,5 +1,6 @@
 #include "bind/activation.h"
 #include "bind/invoke.h"
+#include "bind/panels.h"
 #include "bind/register.h"
 
 namespace hl::bind {
@@ -31,7 +32,7 @@ Dims output_dims(const Array& x, int64_t features) {
 }
 
 py::object linear_forward(py::handle x_in, py::handle w_in, py::handle b_in, int act, bool need_z,
-                          double p0, double p1) {
+                          double p0, double p1, py::handle panels_in) {
   const char* op = "linear";
   const Array x(op, "x", x_in), w(op, "w", w_in);
   LinearShape s = linear_shape(x, w);
@@ -42,13 +43,16 @@ py::object linear_forward(py::handle x_in, py::handle w_in, py::handle b_in, int
     ba.require_float().require_like(x).require_shape({s.O}).require_contiguous();
     b = ba.data;
   }
+  const void* panels = panels_or_null(op, panels_in, x, 1, s.O, s.I);
+  s.packed = panels != nullptr;
   const Dims dims = output_dims(x, s.O);
   py::object y = new_array(op, x.dtype, dims);
   py::object z = need_z ? new_array(op, x.dtype, dims) : py::none();
   with_float(x, [&](auto zero) {
     using T = decltype(zero);
     invoke(kernels_for<T>().linear_forward, s, x.as<const T>(), w.as<const T>(),
-           static_cast<const T*>(b), data_of<T>(y), need_z ? data_of<T>(z) : nullptr);
+           static_cast<const T*>(panels), static_cast<const T*>(b), data_of<T>(y),
+           need_z ? data_of<T>(z) : nullptr);
   });
   return need_z ? py::object(py::make_tuple(y, z)) : y;
 }
@@ -59,6 +63,7 @@ py::tuple linear_backward(py::handle dy_in, py::handle x_in, py::handle w_in, py
   const Array x(op, "x", x_in), w(op, "w", w_in), dy(op, "dy", dy_in);
   LinearShape s = linear_shape(x, w);
   set_activation(s, op, act, p0, p1);
+  s.need_dx = need & 1, s.need_dw = need & 2;
   const Dims dims = output_dims(x, s.O);
   dy.require_float().require_like(x).require_shape(dims).require_contiguous();
   const void* saved = nullptr;
@@ -86,7 +91,7 @@ py::tuple linear_backward(py::handle dy_in, py::handle x_in, py::handle w_in, py
 void register_linear(py::module_& m) {
   m.def("linear_forward", &linear_forward, py::arg("x"), py::arg("w"), py::arg("b") = py::none(),
         py::arg("act") = kNoActivation, py::arg("need_z") = false, py::arg("p0") = 0.0,
-        py::arg("p1") = 0.0);
+        py::arg("p1") = 0.0, py::arg("panels") = py::none());
   m.def("linear_backward", &linear_backward, py::arg("dy"), py::arg("x"), py::arg("w"),
         py::arg("saved") = py::none(), py::arg("act") = kNoActivation, py::arg("need") = 7,
         py::arg("p0") = 0.0, py::arg("p1") = 0.0);

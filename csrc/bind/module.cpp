@@ -6,9 +6,11 @@
 PYBIND11_MODULE(_C, m) {
   if (const char* error = hl::dispatch_error()) throw pybind11::value_error(error);
   hl::bind::register_runtime(m);
+  hl::bind::register_attention(m);
   hl::bind::register_bench(m);
   hl::bind::register_linear(m);
   hl::bind::register_matmul(m);
+  hl::bind::register_pack(m);
   hl::bind::register_conv(m);
   hl::bind::register_elementwise(m);
   hl::bind::register_binary(m);
@@ -21,6 +23,7 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_random(m);
   hl::bind::register_resample(m);
   hl::bind::register_grid(m);
+  hl::bind::register_rnn(m);
   hl::bind::register_order(m);
   hl::bind::register_softmax(m);
   hl::bind::register_loss(m);

@@ -5,6 +5,7 @@
 
 namespace hl::bind {
 
+void register_attention(pybind11::module_& m);
 void register_bench(pybind11::module_& m);
 void register_binary(pybind11::module_& m);
 void register_conv(pybind11::module_& m);
@@ -13,6 +14,7 @@ void register_grid(pybind11::module_& m);
 void register_runtime(pybind11::module_& m);
 void register_linear(pybind11::module_& m);
 void register_matmul(pybind11::module_& m);
+void register_pack(pybind11::module_& m);
 void register_loss(pybind11::module_& m);
 void register_order(pybind11::module_& m);
 void register_pointwise_loss(pybind11::module_& m);
@@ -25,6 +27,7 @@ void register_optim(pybind11::module_& m);
 void register_pool(pybind11::module_& m);
 void register_random(pybind11::module_& m);
 void register_resample(pybind11::module_& m);
+void register_rnn(pybind11::module_& m);
 void register_softmax(pybind11::module_& m);
 
 }  // namespace hl::bind

@@ -57,7 +57,7 @@ void explain_record(const char* kernel, const Plan& p) {
   auto text = [](const char* s) { return py::str(s ? s : ""); };
   t_plans->append(py::make_tuple(
       text(kernel), text(p.algorithm), py::make_tuple(p.tile[0], p.tile[1], p.tile[2]),
-      p.shared_bytes + p.worker_bytes * num_threads(), p.flops, p.bytes));
+      p.shared_bytes + p.worker_bytes * num_threads(), p.flops, p.bytes, text(p.why)));
 }
 
 bool profiling() { return profile().on.load(std::memory_order_relaxed); }
@@ -79,6 +79,13 @@ void out_of_scratch(const char* kernel, const Plan& plan) {
   throw py::error_already_set();
 }
 
+void past_scratch(const char* kernel, const Plan& plan) {
+  py::gil_scoped_acquire locked;
+  PyErr_Format(PyExc_SystemError, "%s (%s) wrote past its scratch memory", kernel,
+               plan.algorithm ? plan.algorithm : "");
+  throw py::error_already_set();
+}
+
 void register_runtime(py::module_& m) {
   m.attr("version") = HL_VERSION;
   m.attr("build_type") = HL_BUILD_TYPE;
@@ -89,6 +96,7 @@ void register_runtime(py::module_& m) {
   m.def("vector_bytes", [] { return active_backend().vector_bytes; });
   m.def("available_isas", &backend_names);
   m.def("use_isa", &use_backend, py::arg("name"));
+  m.def("guard_scratch", &guard_scratch);
   m.def("empty_cache", [] {
     scratch_release();
     pool_empty_cache();

@@ -27,7 +27,9 @@ struct Tile {
   // reads its image in place.
   int64_t stretches = 1;
   int64_t a_step = 0, b_step = 0;  // from one to the next, unless
-  const int64_t* a_at = nullptr;   // A has places of its own
+  const int64_t* a_at = nullptr;   // A or B has places of its own
+  const int64_t* b_at = nullptr;
+  const T* start = nullptr;  // what the sums of each column start from: n numbers, or zeros
 };
 
 template <class T>

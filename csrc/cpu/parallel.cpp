@@ -15,6 +15,7 @@
 #if defined(HL_OPENMP)
 #include <omp.h>
 #elif !defined(HL_SERIAL)
+#include <chrono>
 #include <condition_variable>
 #include <thread>
 #include <vector>
@@ -27,8 +28,8 @@ std::atomic<int> g_threads{0};
 std::atomic<bool> g_forked{false};
 thread_local bool t_in_region = false;
 
-// libgomp keeps one team of threads per calling thread. Two Python threads with a team each would
-// fight for the same cores, so whoever finds the team taken runs its loop alone.
+// Two Python threads with helpers each would fight for the same cores, so whoever finds them taken
+// runs its loop alone.
 std::mutex g_team;
 
 int read_positive(const char* name) {
@@ -60,95 +61,222 @@ int cgroup_quota() {
   return quota > 0 && period > 0 ? int(std::ceil(quota / period)) : 0;
 }
 
-struct Loop {
-  int64_t n, grain, chunks;
-  ParallelBody body;
-  void* arg;
-  std::atomic<int64_t> next{0};
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
 
-  // Chunks are handed out one at a time: a core that was taken away for a while delays one chunk.
-  void work(int worker) {
+// What several threads do at once.
+struct Job {
+  bool together = false;  // all who take part must know how many they are
+  virtual void work(int worker, int threads) = 0;
+  virtual void gathered(int) {}
+
+  void run(int worker, int threads) {
     uint64_t mode = flush_denormals();
     bool outer = t_in_region;
     t_in_region = true;
-    for (int64_t c; (c = next.fetch_add(1, std::memory_order_relaxed)) < chunks;) {
-      body(arg, c * grain, std::min(n, (c + 1) * grain), worker);
-    }
+    work(worker, threads);
     t_in_region = outer;
     restore_float_mode(mode);
   }
 };
 
+struct Loop final : Job {
+  int64_t n, grain, chunks;
+  ParallelBody body;
+  void* arg;
+  std::atomic<int64_t> next{0};
+
+  Loop(int64_t n, int64_t grain, ParallelBody body, void* arg)
+      : n(n), grain(grain), chunks((n + grain - 1) / grain), body(body), arg(arg) {}
+
+  // Chunks are handed out one at a time: a core that was taken away for a while delays one chunk.
+  void work(int worker, int) override {
+    for (int64_t c; (c = next.fetch_add(1, std::memory_order_relaxed)) < chunks;) {
+      body(arg, c * grain, std::min(n, (c + 1) * grain), worker);
+    }
+  }
+};
+
 #if defined(HL_OPENMP)
 
-void run_team(Loop& loop, int threads) {
+void run_threads(Job& job, int threads) {
 #pragma omp parallel num_threads(threads)
-  loop.work(omp_get_thread_num());
+  {
+#pragma omp single
+    job.gathered(omp_get_num_threads());
+    job.run(omp_get_thread_num(), omp_get_num_threads());
+  }
 }
 
 #elif defined(HL_SERIAL)
 
-void run_team(Loop& loop, int) { loop.work(0); }
+void run_threads(Job& job, int) {
+  job.gathered(1);
+  job.run(0, 1);
+}
 
 #else
 
-// A plain pool that ThreadSanitizer understands. Workers sleep between loops: it is for checking and
-// for compilers without OpenMP, not for speed.
-class Team {
+// Threads that take part if they come in time. A job is open while the caller works on it; workers that
+// find it open join, and when the caller has nothing left to do it closes the job and waits for those
+// who joined, not for those who are still on their way. On a machine that others use as well, a thread
+// may wait milliseconds for a core: a fork and a join would wait with it.
+class Pool {
  public:
-  void run(Loop& loop, int threads) {
-    std::unique_lock lock(mutex_);
-    while (int(workers_.size()) < threads - 1) {
-      int id = int(workers_.size()) + 1;
-      workers_.emplace_back([this, id] { serve(id); });
+  void run(Job& job, int threads) {
+    const uint64_t wanted = uint64_t(std::min(threads - 1, 0x7fff));
+    spins_ = threads <= cores_;
+    while (workers_.size() < wanted) {
+      workers_.emplace_back([this] { serve(); });
+      workers_.back().detach();
     }
-    loop_ = &loop;
-    wanted_ = threads - 1;
-    running_ = wanted_;
-    ++generation_;
-    wake_.notify_all();
-    lock.unlock();
-    loop.work(0);
-    lock.lock();
-    done_.wait(lock, [this] { return running_ == 0; });
+    job_ = &job;
+    finished_.store(0, std::memory_order_relaxed);
+    const uint64_t epoch = (state_.load(std::memory_order_relaxed) >> 32) + 1;
+    state_.store(epoch << 32 | kOpen | wanted << 16);
+    if (sleepers_.load() > 0) {
+      {
+        std::lock_guard lock(mutex_);
+      }  // whoever counted itself has begun to wait
+      wake_.notify_all();
+    }
+    if (job.together) {
+      wait_for([&] { return joined(state_.load(std::memory_order_relaxed)) == wanted; },
+               kGathering);
+      job.gathered(1 + int(joined(close())));
+    }
+    job.run(0, threads);
+    const int others = int(joined(close()));
+    while (!wait_for([&] { return finished_.load(std::memory_order_acquire) == others; }, kIdle)) {
+      sched_yield();
+    }
   }
 
  private:
-  void serve(int id) {
+  // epoch << 32 | open << 31 | wanted << 16 | joined
+  static constexpr uint64_t kOpen = uint64_t(1) << 31;
+  static uint64_t joined(uint64_t state) { return state & 0xffff; }
+  static uint64_t wanted(uint64_t state) { return state >> 16 & 0x7fff; }
+
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::microseconds kIdle{200};       // between two kernels of a network
+  static constexpr std::chrono::microseconds kGathering{500};  // to wake a sleeping thread
+
+  uint64_t close() { return state_.fetch_and(~kOpen, std::memory_order_acq_rel); }
+
+  template <class F>
+  static bool wait_for(F done, Clock::duration patience) {
+    if (done()) return true;
+    for (const auto end = Clock::now() + patience; Clock::now() < end;) {
+      for (int i = 0; i < 32; ++i) {
+        if (done()) return true;
+        pause();
+      }
+    }
+    return done();
+  }
+
+  bool join(uint64_t& seen, int& rank) {
+    uint64_t state = state_.load(std::memory_order_acquire);
+    seen = state >> 32;
+    while ((state & kOpen) && state >> 32 == seen && joined(state) < wanted(state)) {
+      if (state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) {
+        rank = int(joined(state)) + 1;
+        return true;
+      }
+    }
+    return false;
+  }
+
+  void serve() {
     uint64_t seen = 0;
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      wake_.wait(lock, [&] { return generation_ != seen; });
-      seen = generation_;
-      if (id > wanted_) continue;
-      Loop* loop = loop_;
-      lock.unlock();
-      loop->work(id);
-      lock.lock();
-      if (--running_ == 0) done_.notify_one();
+    for (int rank;;) {
+      const auto news = [&] { return state_.load(std::memory_order_relaxed) >> 32 != seen; };
+      if (!(spins_.load(std::memory_order_relaxed) ? wait_for(news, kIdle) : news())) {
+        std::unique_lock lock(mutex_);
+        sleepers_.fetch_add(1);
+        wake_.wait(lock, [&] { return state_.load() >> 32 != seen; });
+        sleepers_.fetch_sub(1);
+      }
+      if (!join(seen, rank)) continue;
+      job_->run(rank, int(wanted(state_.load(std::memory_order_relaxed))) + 1);
+      finished_.fetch_add(1, std::memory_order_release);
     }
   }
 
+  alignas(64) std::atomic<uint64_t> state_{0};
+  alignas(64) std::atomic<int> finished_{0};
+  alignas(64) std::atomic<int> sleepers_{0};
+  std::atomic<bool> spins_{true};
+  const int cores_ = default_num_threads();
+  Job* job_ = nullptr;
   std::mutex mutex_;
-  std::condition_variable wake_, done_;
+  std::condition_variable wake_;
   std::vector<std::thread> workers_;
-  Loop* loop_ = nullptr;
-  int wanted_ = 0, running_ = 0;
-  uint64_t generation_ = 0;
 };
 
-void run_team(Loop& loop, int threads) {
-  static Team* team = new Team;  // never destroyed: its threads outlive static destruction
-  team->run(loop, threads);
+void run_threads(Job& job, int threads) {
+  static Pool* pool = new Pool;  // never destroyed: its threads outlive static destruction
+  pool->run(job, threads);
 }
 
 #endif
 
 }  // namespace
 
+struct Team final : Job {
+  TeamBody body;
+  void* arg;
+  std::atomic<int> arrived{0};
+  std::atomic<unsigned> step{0};
+  std::atomic<int> size{0};
+
+  Team(TeamBody body, void* arg) : body(body), arg(arg) { together = true; }
+  void gathered(int members) override { size.store(members, std::memory_order_release); }
+  void work(int worker, int) override {
+    while (size.load(std::memory_order_acquire) == 0) pause();
+    body(arg, {this, worker, size.load(std::memory_order_relaxed)});
+  }
+};
+
+void team_wait(const TeamMember& member) {
+  if (member.size == 1) return;
+  Team& team = *member.team;
+  const unsigned step = team.step.load(std::memory_order_relaxed);
+  if (team.arrived.fetch_add(1, std::memory_order_acq_rel) == member.size - 1) {
+    team.arrived.store(0, std::memory_order_relaxed);
+    team.step.store(step + 1, std::memory_order_release);
+    return;
+  }
+  // The others are microseconds away, unless one of them has lost its core.
+  constexpr int kPatience = 1024;
+  for (int i = 0; team.step.load(std::memory_order_acquire) == step; ++i) {
+    if (i < kPatience) {
+      pause();
+    } else {
+      sched_yield();
+    }
+  }
+}
+
+void run_team(int workers, TeamBody body, void* arg) {
+  std::unique_lock<std::mutex> lock(g_team, std::defer_lock);
+  Team team(body, arg);
+  if (workers <= 1 || t_in_region || g_forked.load(std::memory_order_relaxed) || !lock.try_lock()) {
+    body(arg, {&team, 0, 1});
+    return;
+  }
+  run_threads(team, workers);
+}
+
 void run_parallel(int workers, int64_t n, int64_t grain, ParallelBody body, void* arg) {
   if (n <= 0) return;
-  Loop loop{n, grain, (n + grain - 1) / grain, body, arg};
+  Loop loop(n, grain, body, arg);
   int threads = int(std::min<int64_t>(workers, loop.chunks));
   // A grain is worth waking a thread for, half a grain is not.
   bool alone =
@@ -160,7 +288,7 @@ void run_parallel(int workers, int64_t n, int64_t grain, ParallelBody body, void
     }
     return;
   }
-  run_team(loop, threads);
+  run_threads(loop, threads);
 }
 
 bool in_parallel_region() { return t_in_region; }
@@ -179,7 +307,7 @@ int default_num_threads() {
 int num_threads() {
   int n = g_threads.load(std::memory_order_relaxed);
   if (n > 0) return n;
-  // The child of a fork has none of its parent's threads, and libgomp hangs when it looks for them.
+  // The child of a fork has none of its parent's threads and would wait for them in vain.
   static const int registered =
       pthread_atfork(nullptr, nullptr, [] { g_forked.store(true, std::memory_order_relaxed); });
   (void)registered;

@@ -52,6 +52,14 @@ HL_INLINE void philox_words(uint64_t seed, uint64_t call, uint64_t block, int64_
   }
 }
 
+typedef uint32_t HalfWords __attribute__((vector_size(kVectorBytes / 2), aligned(4), may_alias));
+
+// The next kLanes<T> words as lanes of T's width.
+HL_INLINE Vec<uint32_t> lanes_of(const uint32_t* words, float) { return load(words); }
+HL_INLINE Vec<uint64_t> lanes_of(const uint32_t* words, double) {
+  return __builtin_convertvector(*reinterpret_cast<const HalfWords*>(words), Vec<uint64_t>);
+}
+
 // One draw, for the rare one that has to be repeated.
 HL_INLINE uint64_t philox_draw(uint64_t seed, uint64_t call, uint64_t block, int which) {
   uint32_t c0 = uint32_t(block), c1 = uint32_t(block >> 32);

@@ -3,21 +3,13 @@
 #include "cpu/parallel.h"
 #include "cpu/philox.h"
 #include "cpu/random_float.h"
-#include "kernels.h"
+#include "kernel.h"
 
 namespace hl::cpu::HL_ISA {
 namespace {
 
 constexpr int64_t kGrain = 1 << 15;  // elements of a chunk; a multiple of every tile
 constexpr int64_t kTile = 1024;      // words that wait in the first cache
-
-typedef uint32_t HalfWords __attribute__((vector_size(kVectorBytes / 2), aligned(4), may_alias));
-
-// The next kLanes<T> words as lanes of T's width.
-HL_INLINE Vec<uint32_t> lanes_of(const uint32_t* words, float) { return load(words); }
-HL_INLINE Vec<uint64_t> lanes_of(const uint32_t* words, double) {
-  return __builtin_convertvector(*reinterpret_cast<const HalfWords*>(words), Vec<uint64_t>);
-}
 
 // The random bits of kLanes<T> elements of T: words for float, draws for double.
 HL_INLINE Vec<uint32_t> bits_of(const uint32_t* words, int64_t element, float) {
@@ -250,7 +242,8 @@ HL_DEFINE_KERNEL(random_uniform_rows);
 HL_DEFINE_KERNEL(random_normal);
 HL_DEFINE_KERNEL(random_normal_rows);
 HL_DEFINE_KERNEL(random_bernoulli);
-HL_DEFINE_KERNEL_FOR(random_bernoulli, void);
+HL_DEFINE_KERNEL_ENTRY(random_bernoulli, void, &random_bernoulli<void>,
+                       &random_bernoulli_plan<void>);
 HL_DEFINE_RAW_KERNEL(random_integers);
 HL_DEFINE_RAW_KERNEL(random_permutation);
 HL_DEFINE_RAW_KERNEL(random_words);

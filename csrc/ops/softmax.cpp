@@ -1,7 +1,7 @@
 #include "ops/softmax.h"
 
 #include "cpu/exp_run.h"
-#include "kernels.h"
+#include "kernel.h"
 
 namespace hl::cpu::HL_ISA {
 namespace {

@@ -17,11 +17,12 @@ def isa() -> str: ...
 def vector_bytes() -> int: ...
 def available_isas() -> list[str]: ...
 def use_isa(name: str) -> bool: ...
+def guard_scratch(on: bool) -> None: ...
 def empty_cache() -> None: ...
 def pool_stats() -> tuple[int, int, int]: ...
 def explain(
     call: Callable[[], object],
-) -> list[tuple[str, str, tuple[int, int, int], int, float, float]]: ...
+) -> list[tuple[str, str, tuple[int, int, int], int, float, float, str]]: ...
 def profile_start() -> None: ...
 def profile_stop() -> list[tuple[str, str, int, float, float, float]]: ...
 def bench_peak(dtype: str, seconds: float) -> float: ...
@@ -45,6 +46,7 @@ def conv_forward(
     need_z: bool,
     p0: float,
     p1: float,
+    panels: Array | None = None,
 ) -> Any: ...
 def conv_backward_data(
     op: str,
@@ -84,7 +86,9 @@ def linear_forward(
     need_z: bool = False,
     p0: float = 0.0,
     p1: float = 0.0,
+    panels: Array | None = None,
 ) -> Any: ...
+def pack_panels(w: Array, groups: int) -> Array: ...
 def linear_backward(
     dy: Array,
     x: Array,
@@ -347,6 +351,38 @@ def minibatch_std_backward(
     dy: Array, x: Array, group_size: int, num_features: int, eps: float
 ) -> Array: ...
 
+# attention: options are a handloom._calls.attention.Options
+def attention_forward(
+    op: str, q: Array, k: Array, v: Array, options: tuple[Any, ...]
+) -> tuple[Array, Array]: ...
+def attention_weights(
+    op: str, q: Array, k: Array, saved: Array, options: tuple[Any, ...]
+) -> Array: ...
+def attention_backward(
+    op: str,
+    dy: Array,
+    q: Array,
+    k: Array,
+    v: Array,
+    y: Array,
+    saved: Array,
+    options: tuple[Any, ...],
+    need: int,
+    dq: Array | None,
+    dk: Array | None,
+    dv: Array | None,
+) -> tuple[Array | None, Array | None, Array | None, Array | None]: ...
+def attention_packed_backward(
+    op: str,
+    dy: Array,
+    q: Array | None,
+    x: Array,
+    y: Array,
+    saved: Array,
+    options: tuple[Any, ...],
+    need: int,
+) -> tuple[Array | None, Array | None, Array | None]: ...
+
 # softmax
 def softmax_forward(x: Array, axis: int, log: bool) -> Array: ...
 def softmax_backward(dy: Array, y: Array, axis: int, log: bool) -> Array: ...
@@ -422,3 +458,95 @@ def dice_loss_forward(p: Array, t: Array, smooth: float, reduction: int) -> Arra
 def dice_loss_backward(
     dy: Array, p: Array, t: Array, smooth: float, reduction: int, need: int = 3
 ) -> tuple[Array | None, Array | None]: ...
+
+# recurrent networks
+rnn_cells: dict[str, int]
+
+def rnn_forward(
+    cell: int,
+    x: Array,
+    h0: Array | None,
+    c0: Array | None,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None,
+    b_hh: Array | None,
+    lengths: Array | None,
+    reverse: bool,
+    save: bool,
+) -> tuple[Any, ...]: ...
+def rnn_backward(
+    cell: int,
+    dy: Array | None,
+    dhn: Array | None,
+    dcn: Array | None,
+    x: Array,
+    h0: Array | None,
+    c0: Array | None,
+    w_ih: Array,
+    w_hh: Array,
+    lengths: Array | None,
+    reverse: bool,
+    y: Array,
+    gates: Array | None,
+    cells: Array | None,
+    need: int,
+) -> tuple[Array | None, ...]: ...
+def rnn_variant_forward(
+    cell: int,
+    x: Array,
+    h0: Array | None,
+    c0: Array | None,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None,
+    b_hh: Array | None,
+    lengths: Array | None,
+    reverse: bool,
+    save: bool,
+    extras: tuple[Any, ...],
+) -> tuple[Any, ...]: ...
+def rnn_variant_backward(
+    cell: int,
+    dy: Array | None,
+    dhn: Array | None,
+    dcn: Array | None,
+    x: Array,
+    h0: Array | None,
+    c0: Array | None,
+    w_ih: Array,
+    w_hh: Array,
+    lengths: Array | None,
+    reverse: bool,
+    extras: tuple[Any, ...],
+    y: Array,
+    gates: Array | None,
+    cells: Array | None,
+    norms: Array | None,
+    need: int,
+) -> tuple[Array | None, ...]: ...
+def rnn_cell_forward(
+    cell: int,
+    x: Array,
+    h0: Array | None,
+    c0: Array | None,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None,
+    b_hh: Array | None,
+    save: bool,
+) -> tuple[Any, Any, Any]: ...
+def rnn_cell_backward(
+    cell: int,
+    dh: Array | None,
+    dc: Array | None,
+    x: Array,
+    h0: Array | None,
+    c0: Array | None,
+    w_ih: Array,
+    w_hh: Array,
+    h: Array,
+    c: Array | None,
+    gates: Array | None,
+    need: int,
+) -> tuple[Array | None, ...]: ...

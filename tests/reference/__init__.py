@@ -6,6 +6,7 @@ from handloom.bench.cases import Case
 from harness import Op
 
 from . import (
+    attention,
     conv,
     dense,
     elementwise,
@@ -16,10 +17,25 @@ from . import (
     random,
     reduce,
     resize,
+    rnn,
     softmax,
 )
 
-_FAMILIES = (conv, dense, elementwise, layout, loss, norm, pool, random, reduce, resize, softmax)
+_FAMILIES = (
+    attention,
+    conv,
+    dense,
+    elementwise,
+    layout,
+    loss,
+    norm,
+    pool,
+    random,
+    reduce,
+    resize,
+    rnn,
+    softmax,
+)
 
 OPS: dict[str, Op] = {name: op for family in _FAMILIES for name, op in family.OPS.items()}
 CASES: tuple[Case, ...] = tuple(case for family in _FAMILIES for case in family.CASES)

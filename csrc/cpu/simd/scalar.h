@@ -64,7 +64,7 @@ HL_INLINE V rint(V v) {
   using T = decltype(v[0] + 0);
   V magic = v < T(0) ? V{} - T(kBig) : V{} + T(kBig);
   V r = (v + magic) - magic;
-  return (v < T(kBig)) & (v > T(-kBig)) ? r : v;
+  return ((v < T(kBig)) & (v > T(-kBig))) ? r : v;
 }
 
 HL_INLINE Vec<uint64_t> mul_low(Vec<uint64_t> a, Vec<uint64_t> b) {

@@ -5,9 +5,10 @@
 //   everything else: the direct convolution (correlate.cpp, weight.cpp)
 #include "ops/conv/conv.h"
 
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/conv/correlate.h"
 #include "ops/conv/weight.h"
+#include "ops/matmul/packed.h"
 #include "ops/matmul/product.h"
 
 namespace hl::cpu::HL_ISA {
@@ -53,13 +54,24 @@ Plan conv_plan(const ConvShape& s, const char* algorithm) {
 
 void use(Plan& p, const Product& product) {
   p.algorithm = "matmul";
+  p.why = "one tap that moves over every pixel: pixels by channels times a matrix";
   p.tile[0] = product.gemm.mr, p.tile[1] = product.gemm.nr, p.tile[2] = product.gemm.kc;
   p.shared_bytes = product.shared_bytes;
   p.worker_bytes = product.worker_bytes;
 }
 
+void use_depthwise(Plan& p, int64_t bytes) {
+  p.algorithm = "depthwise";
+  p.why = "one channel a group: no product to tile, the memory is the limit";
+  p.shared_bytes = max64(p.shared_bytes, bytes);
+}
+
 template <class T>
 void use(Plan& p, const CorrelateCut& k) {
+  if (k.dot) p.algorithm = "direct, lanes along the sum";
+  p.why = k.dot        ? "a tile as wide as a vector would be mostly empty with so few channels"
+          : k.in_place ? "no tap leaves the image: tiles read it where it is"
+                       : "tiles read the image from a window with its padding, in the second cache";
   p.tile[0] = k.mr, p.tile[1] = k.nr, p.tile[2] = k.run;
   p.shared_bytes = max64(p.shared_bytes, k.weight_bytes);
   p.worker_bytes = max64(p.worker_bytes, correlate_worker_bytes(k));
@@ -82,25 +94,32 @@ Plan conv_forward_plan(const ConvShape& s) {
   const Correlation c = forward_correlation(s);
   if (choice == Choice::kProduct) {
     use(p, forward_product<T>(s));
+    if (s.packed && packed_pays(pixels(s))) p.algorithm = "matmul, packed before";
   } else if (choice == Choice::kDepthwise) {
-    p.algorithm = "depthwise", p.shared_bytes = depthwise_bytes<T>(c);
+    use_depthwise(p, depthwise_bytes<T>(c));
   } else {
     use<T>(p, correlate_cut<T>(c));
+    if (s.packed && !correlate_cut<T>(c).dot) {
+      p.algorithm = "direct, packed before", p.shared_bytes = 0;
+    }
   }
   return p;
 }
 
 template <class T>
-void conv_forward(Ctx& ctx, const ConvShape& s, const T* x, const T* w, const T* b, T* y, T* z) {
+void conv_forward(Ctx& ctx, const ConvShape& s, const T* x, const T* w, const T* panels, const T* b,
+                  T* y, T* z) {
   const Choice choice = choose(s);
   const Finish<T> finish = finish_with(b, z, s.activation, s.p0, s.p1);
   const Correlation c = forward_correlation(s);
-  if (choice == Choice::kProduct) {
+  if (choice == Choice::kProduct && s.packed && packed_pays(pixels(s))) {
+    packed_product(ctx, pixels(s), s.K, s.C, x, panels, finish, y, z);
+  } else if (choice == Choice::kProduct) {
     finish_product(ctx, forward_product<T>(s), x, w, finish, s.K, y, z);
   } else if (choice == Choice::kDepthwise) {
     depthwise(ctx, c, x, w, finish, y, z);
   } else {
-    correlate(ctx, c, correlate_cut<T>(c), x, w, finish, y, z);
+    correlate(ctx, c, correlate_cut<T>(c), x, w, s.packed ? panels : nullptr, finish, y, z);
   }
 }
 
@@ -112,11 +131,10 @@ Plan conv_backward_data_plan(const ConvShape& s) {
     use(p, data_product<T>(s));
     return p;
   }
-  if (choice == Choice::kDepthwise) p.algorithm = "depthwise";
   for (int64_t phase = 0; phase < phases(s); ++phase) {
     const Correlation c = backward_correlation(s, phase);
     if (choice == Choice::kDepthwise) {
-      p.shared_bytes = max64(p.shared_bytes, depthwise_bytes<T>(c));
+      use_depthwise(p, depthwise_bytes<T>(c));
     } else {
       use<T>(p, correlate_cut<T>(c));
     }
@@ -137,7 +155,7 @@ void conv_backward_data(Ctx& ctx, const ConvShape& s, const T* dy, const T* w, c
     if (choice == Choice::kDepthwise) {
       depthwise(ctx, c, dy, w, finish, dx, z);
     } else {
-      correlate(ctx, c, correlate_cut<T>(c), dy, w, finish, dx, z);
+      correlate(ctx, c, correlate_cut<T>(c), dy, w, static_cast<const T*>(nullptr), finish, dx, z);
     }
   }
 }
@@ -149,11 +167,14 @@ Plan conv_backward_weight_plan(const ConvShape& s) {
   if (choice == Choice::kProduct) {
     use(p, weight_product<T>(s));
   } else if (choice == Choice::kDepthwise) {
-    p.algorithm = "depthwise", p.shared_bytes = depthwise_weight_bytes<T>(s);
+    use_depthwise(p, depthwise_weight_bytes<T>(s));
   } else {
     const WeightCut k = weight_cut<T>(s);
     p.tile[0] = k.mr, p.tile[1] = k.nr, p.tile[2] = k.rows * k.pixels;
-    p.shared_bytes = k.partial_bytes, p.worker_bytes = k.window_bytes;
+    p.why = k.turned ? "few input channels: taps are the tile's rows, output channels its columns"
+                     : "dy and a window of the image are the two sides of a tile";
+    p.shared_bytes = k.partial_bytes;
+    p.worker_bytes = k.window_bytes + k.images * k.rows * int64_t(sizeof(int64_t));
   }
   p.shared_bytes = max64(p.shared_bytes, column_sums_bytes<T>(pixels(s), s.K));
   return p;

@@ -26,11 +26,13 @@ struct ConvShape {
   int64_t stride[3], dilation[3], pad[3];  // zeros in front; those behind follow from `out`
   int activation;                          // a UnaryOp, or kNoActivation
   double p0, p1;
+  bool packed;  // forward: there are panels of w (ops/matmul/pack.h)
 };
 
 // z, where not null, receives the result before the activation.
 template <class T>
-using conv_forward_t = void(Ctx&, const ConvShape&, const T* x, const T* w, const T* b, T* y, T* z);
+using conv_forward_t = void(Ctx&, const ConvShape&, const T* x, const T* w, const T* panels,
+                            const T* b, T* y, T* z);
 // b (C) and the activation are those of a transposed convolution; without them this is dx.
 template <class T>
 using conv_backward_data_t = void(Ctx&, const ConvShape&, const T* dy, const T* w, const T* b,

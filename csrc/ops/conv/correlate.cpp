@@ -9,6 +9,7 @@
 #include "ops/conv/correlate.h"
 
 #include "cpu/gemm.h"
+#include "ops/conv/dot_line.h"
 
 namespace hl::cpu::HL_ISA {
 namespace {
@@ -51,7 +52,8 @@ bool leaves_image(const CorrelateAxis& a) {
 
 int64_t taps_of(const Correlation& c) { return c.axis[0].taps * c.axis[1].taps * c.axis[2].taps; }
 
-// W as panels of nr columns, taps outermost, in the order in which they read the source.
+// W as panels of nr columns, taps outermost, in the order in which they read the source; for sums along
+// the lanes as whole columns.
 template <class T>
 void pack_weights(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* w, T* packed) {
   const CorrelateAxis* a = c.axis;
@@ -70,15 +72,20 @@ void pack_weights(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T
                      int64_t tap = a[0].tap0 + t0 * a[0].tap_step;
                      tap = tap * a[1].kernel + a[1].tap0 + t1 * a[1].tap_step;
                      tap = tap * a[2].kernel + a[2].tap0 + t2 * a[2].tap_step;
-                     T* at = to + i * c.channels * k.nr;
-                     if (c.transposed) {  // w[channel, tap, column]
-                       const T* from = w + (group * c.channels * kernel + tap) * own;
-                       Strided<T>{from, 1, kernel * own, false}.pack(at, int(k.nr), line, lines, 0,
-                                                                     c.channels);
-                     } else {  // w[column, tap, channel]
-                       const T* from = w + (group * c.columns * kernel + tap) * own;
-                       Strided<T>{from, kernel * own, 1, false}.pack(at, int(k.nr), line, lines, 0,
-                                                                     c.channels);
+                     // w[channel, tap, column] or w[column, tap, channel]
+                     const int64_t lead = c.transposed ? c.channels : c.columns;
+                     const T* from = w + (group * lead * kernel + tap) * own;
+                     const int64_t line_step = c.transposed ? 1 : kernel * own;
+                     const int64_t channel_step = c.transposed ? kernel * own : 1;
+                     if (k.dot) {
+                       for (int64_t o = 0; o < lines; ++o) {
+                         T* at = to + o * k.depth + i * c.channels;
+                         const T* column = from + o * line_step;
+                         for (int64_t j = 0; j < c.channels; ++j) at[j] = column[j * channel_step];
+                       }
+                     } else {
+                       Strided<T>{from, line_step, channel_step, false}.pack(
+                           to + i * c.channels * k.nr, int(k.nr), line, lines, 0, c.channels);
                      }
                    }
                  }
@@ -158,7 +165,10 @@ CorrelateCut correlate_cut(const Correlation& c) {
   CorrelateCut k = {};
   const int64_t taps = taps_of(c);
   k.in_place = !leaves_image(a[0]) && !leaves_image(a[1]) && !leaves_image(a[2]);
-  k.nr = kTileColumns<T>;
+  const bool merged = a[2].taps == 1 || (a[2].delta == 1 && (c.groups == 1 || !k.in_place));
+  k.run = c.channels * (merged ? a[2].taps : 1);
+  k.dot = c.columns <= kLanes<T> / 2 && k.run >= kLanes<T>;
+  k.nr = k.dot ? c.columns : kTileColumns<T>;
   k.depth = taps * c.channels;
   k.panels = ceil_div(c.columns, k.nr);
   k.weight_bytes = round_up(c.groups * k.panels * k.nr * k.depth * size, 64);
@@ -197,8 +207,6 @@ CorrelateCut correlate_cut(const Correlation& c) {
     k.apart[1] = stretches(a[1], k.rows).apart, k.apart[2] = stretches(a[2], k.pixels).apart;
     k.window_bytes = round_up(a[0].taps * k.pitch[0] * size, 64);
   }
-  const bool merged = a[2].taps == 1 || (a[2].delta == 1 && k.pitch[2] == c.channels);
-  k.run = c.channels * (merged ? a[2].taps : 1);
   k.runs = taps > 0 ? k.depth / max64(1, k.run) : 0;
   if (c.channels == 0) k.runs = 0;
   return k;
@@ -206,10 +214,16 @@ CorrelateCut correlate_cut(const Correlation& c) {
 
 template <class T>
 void correlate(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* from, const T* w,
-               const Finish<T>& finish, T* to, T* z) {
+               const T* panels, const Finish<T>& finish, T* to, T* z) {
   const CorrelateAxis* a = c.axis;
-  T* packed = reinterpret_cast<T*>(ctx.shared);
-  pack_weights(ctx, c, k, w, packed);
+  const T* packed = panels;
+  Finish<T> rest = finish;  // the sums start from the bias
+  rest.b = nullptr;
+  if (!panels || k.dot) {
+    T* own = reinterpret_cast<T*>(ctx.shared);
+    pack_weights(ctx, c, k, w, own);
+    packed = own;
+  }
   const int64_t all = c.groups * c.columns, panel_size = k.depth * k.nr;
   const bool merged = k.run != c.channels || a[2].taps == 1;
   const int64_t work = k.rows * k.pixels * c.columns * k.depth;
@@ -241,12 +255,18 @@ void correlate(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* f
             const int64_t p1 = min64(k.panels, p0 + k.group_panels);
             const int64_t column = b.group * c.columns + p0 * k.nr;
             const int64_t columns = min64(c.columns, p1 * k.nr) - p0 * k.nr;
+            const T* bias = finish.b ? finish.b + column : nullptr;
             for (int64_t r = 0; r < b.rows; ++r) {
               const int64_t row = plane * a[1].to + (b.row + r) * a[1].place_step + a[1].place;
               const int64_t first = row * a[2].to + b.pixel * a[2].place_step + a[2].place;
               T* line = to + first * all + column;
               const T* pixels = source + r * a[1].step * k.pitch[1];
-              for (int64_t q = 0; q < b.pixels; q += k.mr) {
+              if (k.dot) {
+                dot_line<T>({k.run, k.runs, pixels, a[2].step * k.pitch[2], at,
+                             packed + b.group * panel_size, k.depth, bias, line, step},
+                            b.pixels, c.columns);
+              }
+              for (int64_t q = 0; q < b.pixels && !k.dot; q += k.mr) {
                 const int64_t rows = min64(k.mr, b.pixels - q);
                 for (int64_t p = p0; p < p1; ++p) {
                   const int64_t n = min64(k.nr, c.columns - p * k.nr);
@@ -265,12 +285,12 @@ void correlate(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* f
                   t.stretches = k.runs;
                   t.a_at = at;
                   t.b_step = k.run * k.nr;
+                  if (bias) t.start = bias + (p - p0) * k.nr;
                   tile<T>(rows, ceil_div(n, kLanes<T>))(t);
                 }
               }
-              if (finish.needed()) {
-                finish.lines(line, z ? z + (line - to) : nullptr, step, b.pixels,
-                             finish.b ? finish.b + column : nullptr, columns);
+              if (rest.needed()) {
+                rest.lines(line, z ? z + (line - to) : nullptr, step, b.pixels, nullptr, columns);
               }
             }
           }
@@ -281,7 +301,7 @@ void correlate(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* f
 #define HL_INSTANTIATE(T)                                                                       \
   template CorrelateCut correlate_cut<T>(const Correlation&);                                   \
   template void correlate<T>(Ctx&, const Correlation&, const CorrelateCut&, const T*, const T*, \
-                             const Finish<T>&, T*, T*);
+                             const T*, const Finish<T>&, T*, T*);
 HL_INSTANTIATE(float)
 HL_INSTANTIATE(double)
 #undef HL_INSTANTIATE

@@ -40,11 +40,12 @@ Correlation backward_correlation(const ConvShape& s, int64_t phase);
 // How a correlation is cut: a task is a block of output rows and columns of one image and group.
 struct CorrelateCut {
   bool in_place;         // no tap leaves the image: read it where it is
+  bool dot;              // few columns: lanes along the sum (dot_line.h)
   int64_t mr, nr;        // pixels and channels of a tile
   int64_t rows, pixels;  // of a task
   int64_t row_tasks, pixel_tasks, tasks;
   int64_t group_panels;   // panels of W that stay in the cache together
-  int64_t panels, depth;  // of W: panels of nr columns, numbers per column
+  int64_t panels, depth;  // of W: panels of nr columns (whole columns if `dot`), numbers per column
   int64_t run, runs;      // the taps of one pixel as stretches of contiguous numbers
   int64_t pitch[3];       // of what the tile reads, in numbers: planes, rows, pixels
   int64_t apart[3];       // rows and pixels from one tap to the next
@@ -72,9 +73,10 @@ inline int64_t correlate_worker_bytes(const CorrelateCut& k) {
   return k.window_bytes + k.runs * int64_t(sizeof(int64_t));
 }
 
+// `panels` are those of w where it was packed before (forward only), or null.
 template <class T>
 void correlate(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* from, const T* w,
-               const Finish<T>& finish, T* to, T* z);
+               const T* panels, const Finish<T>& finish, T* to, T* z);
 
 // The same for one channel a group: a sum for every channel, vectors along the channels.
 template <class T>

@@ -2,6 +2,7 @@
 // that meet their weights. Several pixels at a time share every weight that is loaded and, with the
 // common kernels, every number of the image; the memory is the limit.
 #include "ops/conv/correlate.h"
+#include "ops/conv/dot_line.h"
 #include "ops/conv/weight.h"
 
 namespace hl::cpu::HL_ISA {
@@ -9,7 +10,8 @@ namespace {
 
 constexpr int kPixels = kTileRows >= 14 ? 8 : 4;  // accumulators, next to weights and image
 
-constexpr int64_t kTaskWork = 1 << 16;  // multiply-adds worth waking a thread for
+constexpr int64_t kTaskWork = 1 << 16;     // multiply-adds worth waking a thread for
+constexpr int64_t kBandBytes = 256 << 10;  // of image and gradient
 
 // Taps [low, high) whose source, `base` + t * delta, lies in [0, size).
 struct TapRange {
@@ -33,6 +35,7 @@ struct Line {
   int64_t C;
   const T* from;  // where the first tap of output 0 would be
   const T* w;     // [tap][C]
+  const T* b;     // or null
   T* to;
   int64_t to_step;
   TapRange t0, t1;
@@ -43,18 +46,31 @@ struct Line {
 template <class T, int P, int S, int STEP>
 HL_INLINE void line_pixels(const Line<T>& l, int64_t q, const TapRange& t2) {
   constexpr int L = kLanes<T>;
+  // Copies: a store of numbers may change what `l` points to, for all that the compiler knows.
   const CorrelateAxis* a = l.axis;
-  const int64_t C = l.C, row = a[2].from * C, plane = a[1].from * row;
+  const int64_t C = l.C, row = a[2].from * C;
   const int64_t step = (STEP ? STEP : a[2].step) * C, delta = (S ? 1 : a[2].delta) * C;
-  const T* from = l.from + q * a[2].step * C;
+  const int64_t down = a[1].delta * row, deep = a[0].delta * a[1].from * row;
+  const int64_t w_down = a[2].taps * C, w_deep = a[1].taps * w_down, to_step = l.to_step;
+  const int64_t planes = l.t0.high - l.t0.low, rows = l.t1.high - l.t1.low;
+  const T* from = l.from + q * a[2].step * C + l.t0.low * deep + l.t1.low * down;
+  const T* weights = l.w + l.t0.low * w_deep + l.t1.low * w_down;
+  const T* b = l.b;
+  T* to = l.to + q * to_step;
+  const int64_t low = t2.low, high = t2.high;
+  // The next line needs rows that this one did not: ask for them in time.
+  const T* ahead = from + (rows - 1) * down + a[1].step * row;
   auto channels = [&](int64_t at, auto get, auto put) __attribute__((always_inline)) {
     Vec<T> sum[P];
+    const Vec<T> bias = b ? get(b + at) : zero<T>();
 #pragma GCC unroll 8
-    for (int i = 0; i < P; ++i) sum[i] = zero<T>();
-    for (int64_t i0 = l.t0.low; i0 < l.t0.high; ++i0) {
-      for (int64_t i1 = l.t1.low; i1 < l.t1.high; ++i1) {
-        const T* x = from + i0 * a[0].delta * plane + i1 * a[1].delta * row + at;
-        const T* w = l.w + (i0 * a[1].taps + i1) * a[2].taps * C + at;
+    for (int i = 0; i < P; ++i) sum[i] = bias;
+#pragma GCC unroll 8
+    for (int i = 0; i < P; ++i) __builtin_prefetch(ahead + i * step + at);
+    for (int64_t i0 = 0; i0 < planes; ++i0) {
+      const T* x = from + i0 * deep + at;
+      const T* w = weights + i0 * w_deep + at;
+      for (int64_t i1 = 0; i1 < rows; ++i1, x += down, w += w_down) {
         if constexpr (S > 0) {
           Vec<T> wv[S];
 #pragma GCC unroll 8
@@ -70,7 +86,7 @@ HL_INLINE void line_pixels(const Line<T>& l, int64_t q, const TapRange& t2) {
             }
           }
         } else {
-          for (int64_t k = t2.low; k < t2.high; ++k) {
+          for (int64_t k = low; k < high; ++k) {
             const Vec<T> wv = get(w + k * C);
 #pragma GCC unroll 8
             for (int i = 0; i < P; ++i) sum[i] = fma(wv, get(x + k * delta + i * step), sum[i]);
@@ -79,12 +95,12 @@ HL_INLINE void line_pixels(const Line<T>& l, int64_t q, const TapRange& t2) {
       }
     }
 #pragma GCC unroll 8
-    for (int i = 0; i < P; ++i) put(l.to + (q + i) * l.to_step + at, sum[i]);
+    for (int i = 0; i < P; ++i) put(to + i * to_step + at, sum[i]);
   };
   int64_t at = 0;
   for (; at + L <= C; at += L) {
     channels(
-        at, [](const T* p) __attribute__((always_inline)) { return load(p); },
+        at, [](const T* p) __attribute__((always_inline)) { return load_once(p); },
         [](T* p, Vec<T> v) __attribute__((always_inline)) { store(p, v); });
   }
   if (const int64_t n = C - at; n > 0) {
@@ -107,7 +123,13 @@ void line_body(const Line<T>& l, int64_t inner, int64_t outer) {
   };
   int64_t q = 0;
   for (; q < inner; ++q) edge(q);
-  for (; q + kPixels <= outer; q += kPixels) line_pixels<T, kPixels, S, STEP>(l, q, all);
+  if (outer - inner >= kPixels) {
+    // The last block may do some outputs again: cheaper than one at a time.
+    for (; q < outer; q += kPixels) {
+      line_pixels<T, kPixels, S, STEP>(l, min64(q, outer - kPixels), all);
+    }
+    q = outer;
+  }
   for (; q < outer; ++q) line_pixels<T, 1, S, STEP>(l, q, all);
   for (; q < x.out; ++q) edge(q);
 }
@@ -153,6 +175,8 @@ void depthwise(Ctx& ctx, const Correlation& c, const T* from, const T* w, const 
   while (outer > inner && base_of(outer - 1) + (a[2].taps - 1) * a[2].delta >= a[2].from) --outer;
 
   const LineBody<T> body = line_body_for<T>(a[2]);
+  Finish<T> rest = finish;  // the sums start from the bias
+  rest.b = nullptr;
   const int64_t rows = rows_per_task(a[1].out, a[2].out * C * taps);
   const int64_t row_tasks = ceil_div(a[1].out, rows), step = a[2].place_step * C;
   parallel_for(ctx, c.N * a[0].out * row_tasks, 1, [&](int64_t begin, int64_t end, int) {
@@ -169,10 +193,9 @@ void depthwise(Ctx& ctx, const Correlation& c, const T* from, const T* w, const 
         T* line = to + (to_row * a[2].to + a[2].place) * C;
         const T* source =
             from + (((image * a[0].from + d) * a[1].from + h) * a[2].from + a[2].first) * C;
-        body({a, C, source, weights, line, step, t0, t1}, inner, outer);
-        if (finish.needed()) {
-          finish.lines(line, z ? z + (line - to) : nullptr, step, a[2].out, finish.b, C);
-        }
+        body({a, C, source, weights, finish.b, line, step, t0, t1}, inner, outer);
+        if (rest.needed())
+          rest.lines(line, z ? z + (line - to) : nullptr, step, a[2].out, nullptr, C);
       }
     }
   });
@@ -184,6 +207,10 @@ template <bool V>
 struct Edge {
   static constexpr bool value = V;
 };
+template <int V>
+struct Number {
+  static constexpr int value = V;
+};
 
 struct DepthwiseWeightCut {
   int64_t rows, row_tasks, bands, splits;
@@ -192,7 +219,9 @@ struct DepthwiseWeightCut {
 DepthwiseWeightCut depthwise_weight_cut(const ConvShape& s, int64_t item) {
   DepthwiseWeightCut k = {};
   const int64_t size = s.C * s.kernel[0] * s.kernel[1] * s.kernel[2];
-  k.rows = rows_per_task(s.out[1], s.out[2] * size);
+  // What a block of taps goes through stays in the second-level cache for the next one.
+  const int64_t row_bytes = (s.in[2] * s.stride[1] + s.out[2]) * s.C * item;
+  k.rows = max64(1, min64(s.out[1], kBandBytes / max64(1, row_bytes)));
   k.row_tasks = ceil_div(s.out[1], k.rows);
   k.bands = s.N * s.out[0] * k.row_tasks;
   k.splits = max64(1, min64(min64(k.bands, 32), (2 << 20) / max64(1, size * item)));
@@ -209,26 +238,33 @@ int64_t depthwise_weight_bytes(const ConvShape& s) {
 
 namespace {
 
-// sums[tap * C] += dy * x over outputs [q0, q1) of one line, for S taps next to each other: all inside, or
-// looked at one by one.
-template <class T, int S, bool EDGE>
-HL_INLINE void add_line(const T* dy, const T* x, int64_t q0, int64_t q1, int64_t step,
+// sum[r][k] += dy * x over outputs [q0, q1) of one line, for the taps of R kernel rows, S next to each
+// other in each: all inside, or looked at one by one.
+template <class T, int R, int S, bool EDGE>
+HL_INLINE void add_line(const T* dy, const T* const* x, int64_t q0, int64_t q1, int64_t step,
                         int64_t delta, int64_t first, int64_t size, int64_t C, int64_t n,
-                        Vec<T>* sum) {
-  const bool whole = n == kLanes<T>;
-  for (int64_t q = q0; q < q1; ++q) {
-    const Vec<T> g = whole ? load(dy + q * C) : load_n(dy + q * C, n);
+                        Vec<T> (*sum)[S]) {
+  auto add = [&](auto get) __attribute__((always_inline)) {
+    for (int64_t q = q0; q < q1; ++q) {
+      const Vec<T> g = get(dy + q * C);
 #pragma GCC unroll 8
-    for (int k = 0; k < S; ++k) {
-      const int64_t at = q * step + first + k * delta;
-      if (EDGE && (at < 0 || at >= size)) continue;
-      sum[k] = fma(g, whole ? load(x + at * C) : load_n(x + at * C, n), sum[k]);
+      for (int k = 0; k < S; ++k) {
+        const int64_t at = q * step + first + k * delta;
+        if (EDGE && (at < 0 || at >= size)) continue;
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) sum[r][k] = fma(g, get(x[r] + at * C), sum[r][k]);
+      }
     }
+  };
+  if (n == kLanes<T>) {
+    add([](const T* p) __attribute__((always_inline)) { return load(p); });
+  } else {
+    add([n](const T* p) __attribute__((always_inline)) { return load_n(p, n); });
   }
 }
 
-// S taps of one kernel row, from number `tap` on, over rows [p0, p1) of one plane.
-template <class T, int S>
+// S taps of each of R kernel rows, from number `tap` on, over rows [p0, p1) of one plane.
+template <class T, int R, int S>
 void add_taps(const ConvShape& s, const T* dy, const T* x, int64_t image, int64_t plane, int64_t p0,
               int64_t p1, int64_t tap, T* into) {
   constexpr int L = kLanes<T>;
@@ -237,33 +273,62 @@ void add_taps(const ConvShape& s, const T* dy, const T* x, int64_t image, int64_
       plane * s.stride[0] - s.pad[0] + tap / s.kernel[2] / s.kernel[1] * s.dilation[0];
   if (d < 0 || d >= s.in[0]) return;
   const int64_t step = s.stride[2], delta = s.dilation[2], first = t2 * delta - s.pad[2];
-  int64_t inner = 0, outer = s.out[2];
+  const int64_t width = s.in[2], outputs = s.out[2];
+  int64_t inner = 0, outer = outputs;
   while (inner < outer && inner * step + first < 0) ++inner;
-  while (outer > inner && (outer - 1) * step + first + (S - 1) * delta >= s.in[2]) --outer;
+  while (outer > inner && (outer - 1) * step + first + (S - 1) * delta >= width) --outer;
   for (int64_t at = 0; at < C; at += L) {
     const int64_t n = min64(L, C - at);
-    Vec<T> sum[S];
+    Vec<T> sum[R][S];
 #pragma GCC unroll 8
-    for (int k = 0; k < S; ++k) sum[k] = zero<T>();
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+      for (int k = 0; k < S; ++k) sum[r][k] = zero<T>();
+    }
     for (int64_t p = p0; p < p1; ++p) {
       const int64_t h = p * s.stride[1] - s.pad[1] + t1 * s.dilation[1];
-      if (h < 0 || h >= s.in[1]) continue;
-      const T* from = x + ((image * s.in[0] + d) * s.in[1] + h) * s.in[2] * C + at;
-      const T* grad = dy + ((image * s.out[0] + plane) * s.out[1] + p) * s.out[2] * C + at;
-      auto add = [&](int64_t q0, int64_t q1, auto edge) __attribute__((always_inline)) {
-        add_line<T, S, decltype(edge)::value>(grad, from, q0, q1, step, delta, first, s.in[2], C, n,
-                                              sum);
+      const T* rows[R];
+      for (int r = 0; r < R; ++r) {
+        rows[r] = x + ((image * s.in[0] + d) * s.in[1] + h + r * s.dilation[1]) * width * C + at;
+      }
+      const T* grad = dy + ((image * s.out[0] + plane) * s.out[1] + p) * outputs * C + at;
+      auto add = [&](auto live, const T* const* from, Vec<T>(*to)[S], int64_t q0, int64_t q1,
+                     auto edge) __attribute__((always_inline)) {
+        add_line<T, decltype(live)::value, S, decltype(edge)::value>(grad, from, q0, q1, step,
+                                                                     delta, first, width, C, n, to);
       };
-      add(0, inner, Edge<true>{});
-      add(inner, outer, Edge<false>{});
-      add(outer, s.out[2], Edge<true>{});
+      if (h >= 0 && h + (R - 1) * s.dilation[1] < s.in[1]) {
+        add(Number<R>{}, rows, sum, 0, inner, Edge<true>{});
+        add(Number<R>{}, rows, sum, inner, outer, Edge<false>{});
+        add(Number<R>{}, rows, sum, outer, outputs, Edge<true>{});
+      } else {
+        for (int r = 0; r < R; ++r) {
+          const int64_t row = h + r * s.dilation[1];
+          if (row >= 0 && row < s.in[1]) {
+            add(Number<1>{}, rows + r, sum + r, 0, outputs, Edge<true>{});
+          }
+        }
+      }
     }
 #pragma GCC unroll 8
-    for (int k = 0; k < S; ++k) {
-      T* q = into + (tap + k) * C + at;
-      store_n(q, load_n(q, n) + sum[k], n);
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+      for (int k = 0; k < S; ++k) {
+        T* q = into + (tap + r * s.kernel[2] + k) * C + at;
+        store_n(q, load_n(q, n) + sum[r][k], n);
+      }
     }
   }
+}
+
+template <class T>
+using AddTaps = void (*)(const ConvShape&, const T*, const T*, int64_t, int64_t, int64_t, int64_t,
+                         int64_t, T*);
+template <class T>
+AddTaps<T> add_taps_for(int64_t rows, int64_t taps) {
+  if (taps == 3) return rows == 3 ? &add_taps<T, 3, 3> : &add_taps<T, 1, 3>;
+  if (taps == 5) return rows == 2 ? &add_taps<T, 2, 5> : &add_taps<T, 1, 5>;
+  return &add_taps<T, 1, 1>;
 }
 
 }  // namespace
@@ -284,14 +349,17 @@ void depthwise_weight_gradient(Ctx& ctx, const ConvShape& s, const T* dy, const 
       for (int64_t band = first; band < stop; ++band) {
         const int64_t p0 = band % k.row_tasks * k.rows, p1 = min64(s.out[1], p0 + k.rows);
         const int64_t plane = band / k.row_tasks % s.out[0], image = band / k.row_tasks / s.out[0];
-        for (int64_t tap = 0; tap < taps;) {
-          const int64_t left = s.kernel[2] - tap % s.kernel[2];
-          const int together = left >= 5 ? 5 : left >= 3 ? 3 : 1;
-          const auto add = together == 5   ? &add_taps<T, 5>
-                           : together == 3 ? &add_taps<T, 3>
-                                           : &add_taps<T, 1>;
-          add(s, dy, x, image, plane, p0, p1, tap, into);
-          tap += together;
+        // A block of taps has its sums in registers while dy passes by once.
+        for (int64_t plane_tap = 0; plane_tap < taps; plane_tap += s.kernel[1] * s.kernel[2]) {
+          for (int64_t t2 = 0, wide; t2 < s.kernel[2]; t2 += wide) {
+            wide = s.kernel[2] - t2 >= 5 ? 5 : s.kernel[2] - t2 >= 3 ? 3 : 1;
+            const int64_t most = wide == 5 ? 2 : wide == 3 ? 3 : 1;
+            for (int64_t t1 = 0, high; t1 < s.kernel[1]; t1 += high) {
+              high = s.kernel[1] - t1 >= most ? most : 1;
+              add_taps_for<T>(high, wide)(s, dy, x, image, plane, p0, p1,
+                                          plane_tap + t1 * s.kernel[2] + t2, into);
+            }
+          }
         }
       }
     }

@@ -49,18 +49,24 @@ WeightCut weight_cut(const ConvShape& s) {
   }
   k.row_tasks = ceil_div(s.out[1], k.rows);
   k.pixel_tasks = ceil_div(s.out[2], max64(1, k.pixels));
-  k.bands = s.N * s.out[0] * k.row_tasks * k.pixel_tasks;
+  // Short sums over small images would spend their time on loading and storing dw.
+  const int64_t blocks = s.groups * k.channel_blocks, image = max64(1, bytes(k.rows, k.pixels));
+  k.images = 1;
+  if (s.out[0] == 1 && k.row_tasks == 1 && k.pixel_tasks == 1 && s.out[1] * s.out[2] > 0) {
+    k.images = min64(ceil_div(512, s.out[1] * s.out[2]), kWindowBytes / image);
+    k.images = max64(1, min64(k.images, s.N / ceil_div(16, max64(1, blocks))));
+  }
+  k.bands = ceil_div(s.N, k.images) * s.out[0] * k.row_tasks * k.pixel_tasks;
   k.size = s.K * s.kernel[0] * s.kernel[1] * s.kernel[2] * C;
   // Sixteen tasks: by channels of x, by partial sums over the bands as long as those are small, then
   // by channels of dy, each of which fills a window again.
-  const int64_t blocks = s.groups * k.channel_blocks;
   k.splits = max64(1, min64(ceil_div(16, max64(1, blocks)), k.bands));
   k.splits = max64(1, min64(k.splits, kPartialBytes / max64(1, k.size * item)));
   const int64_t panel = k.turned ? k.nr : k.mr, panels = ceil_div(K, panel);
   k.output_blocks = max64(1, min64(panels, 8 / max64(1, blocks * k.splits)));
   k.outputs = ceil_div(panels, k.output_blocks) * panel;
   k.output_blocks = ceil_div(K, max64(1, k.outputs));
-  k.window_bytes = round_up(max64(0, bytes(k.rows, k.pixels)) + k.nr * item, 64);
+  k.window_bytes = round_up(k.images * max64(0, bytes(k.rows, k.pixels)) + k.nr * item, 64);
   k.partial_bytes = k.splits > 1 ? k.splits * k.size * item : 0;
   return k;
 }
@@ -81,9 +87,15 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
   const Stretches high = stretches(s, 1, k.rows), wide = stretches(s, 2, k.pixels);
   const int64_t pixel_pitch = k.channels, row_pitch = wide.size * pixel_pitch;
   const int64_t plane_pitch = high.size * row_pitch;
+  const int64_t image_pitch = s.kernel[0] * plane_pitch, x_step = s.stride[1] * row_pitch;
   const int64_t tasks = k.splits * s.groups * k.channel_blocks * k.output_blocks;
   parallel_for(ctx, tasks, 1, [&](int64_t begin, int64_t end, int worker) {
     T* window = worker_scratch<T>(ctx, worker);
+    int64_t* places =
+        reinterpret_cast<int64_t*>(worker_scratch<char>(ctx, worker) + k.window_bytes);
+    for (int64_t i = 0; i < k.images * k.rows; ++i) {  // of the rows of a window
+      places[i] = i / k.rows * image_pitch + i % k.rows * x_step;
+    }
     for (int64_t task = begin; task < end; ++task) {
       int64_t index = task;
       const int64_t block = index % k.output_blocks;
@@ -100,24 +112,26 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
         at /= k.pixel_tasks;
         const int64_t p0 = at % k.row_tasks * k.rows, rows = min64(k.rows, s.out[1] - p0);
         at /= k.row_tasks;
-        const int64_t plane = at % s.out[0], image = at / s.out[0];
+        const int64_t plane = at % s.out[0], image = at / s.out[0] * k.images;
+        const int64_t images = min64(k.images, s.N - image);
         // A last block is smaller than the others, whose places it keeps.
         const int64_t height = high.width - (k.rows - rows) * s.stride[1];
         const int64_t width = wide.width - (k.pixels - pixels) * s.stride[2];
-        for (int64_t t = 0; t < s.kernel[0]; ++t) {
+        for (int64_t i = 0; i < images * s.kernel[0]; ++i) {
+          const int64_t t = i % s.kernel[0], from = image + i / s.kernel[0];
           const int64_t d = plane * s.stride[0] - s.pad[0] + t * s.dilation[0];
-          for (int64_t i = 0; i < high.count * height; ++i) {
-            const int64_t stretch = i / height, r = i % height;
+          for (int64_t j = 0; j < high.count * height; ++j) {
+            const int64_t stretch = j / height, r = j % height;
             const int64_t h = p0 * s.stride[1] - s.pad[1] + stretch * s.dilation[1] + r;
             const bool inside = d >= 0 && d < s.in[0] && h >= 0 && h < s.in[1];
             const T* line =
-                x + ((image * s.in[0] + d) * s.in[1] + h) * s.in[2] * s.C + group * C + c0;
+                x + ((from * s.in[0] + d) * s.in[1] + h) * s.in[2] * s.C + group * C + c0;
             // A narrower last block keeps the pitch of the others.
-            T* to = window + t * plane_pitch + (stretch * high.width + r) * row_pitch;
-            for (int64_t j = 0; j < wide.count; ++j) {
-              const int64_t x0 = q0 * s.stride[2] - s.pad[2] + j * s.dilation[2];
+            T* to = window + i * plane_pitch + (stretch * high.width + r) * row_pitch;
+            for (int64_t tap = 0; tap < wide.count; ++tap) {
+              const int64_t x0 = q0 * s.stride[2] - s.pad[2] + tap * s.dilation[2];
               copy_line(inside ? line : nullptr, s.in[2], s.C, x0, x0 + width, channels,
-                        pixel_pitch, to + j * wide.width * pixel_pitch);
+                        pixel_pitch, to + tap * wide.width * pixel_pitch);
             }
           }
         }
@@ -126,13 +140,12 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
         const T beta = T(band > first);
         const int64_t tap_step = row_at_once ? s.kernel[2] : 1;
         const int64_t columns = row_at_once ? s.kernel[2] * C : channels;
-        auto product = [&](Tile<T> t, int64_t lines, int64_t dy_step, int64_t x_step) {
-          t.stretches = rows;
-          t.a_step = k.turned ? x_step : dy_step;
-          t.b_step = k.turned ? dy_step : x_step;
+        auto product = [&](Tile<T> t, int64_t lines) {
+          t.stretches = images * rows;
+          t.a_step = t.b_step = s.out[2] * s.K;   // the rows of dy
+          (k.turned ? t.a_at : t.b_at) = places;  // and of the window
           tile<T>(lines, ceil_div(t.n, kLanes<T>))(t);
         };
-        const int64_t dy_step = s.out[2] * s.K, x_step = s.stride[1] * row_pitch;
         const int64_t x_pixel = s.stride[2] * pixel_pitch;
         for (int64_t tap = 0; tap < taps; tap += tap_step) {
           const int64_t t2 = tap % s.kernel[2], t1 = tap / s.kernel[2] % s.kernel[1];
@@ -146,11 +159,11 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
               if (k.turned) {
                 product({pixels, right + j, 1, x_pixel, side, s.K, to + j, 1, taps * C,
                          min64(k.nr, o1 - o), T(1), beta},
-                        min64(k.mr, columns - j), dy_step, x_step);
+                        min64(k.mr, columns - j));
               } else {
                 product({pixels, side, 1, s.K, right + j, x_pixel, to + j, taps * C, 1,
                          min64(k.nr, columns - j), T(1), beta},
-                        min64(k.mr, o1 - o), dy_step, x_step);
+                        min64(k.mr, o1 - o));
               }
             }
           }

@@ -1,7 +1,7 @@
 // Functions of two operands, each with its derivative by either.
 #include "cpu/simd/math.h"
 #include "cpu/simd/pow.h"
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/elementwise/map.h"
 #include "ops/elementwise/sum_walk.h"
 

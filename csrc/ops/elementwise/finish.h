@@ -20,6 +20,7 @@ struct Finish {
   void lines(T* y, T* z, int64_t step, int64_t rows, const T* bias, int64_t n) const {
     constexpr int L = kLanes<T>;
     T* sum = keep_z ? z : y;
+    if (!bias && step == n) n *= rows, rows = 1;  // one long line
     // Two passes: a line that has just been written cannot be read back at once.
     if (bias || keep_z) {
       for (int64_t r = 0; r < rows; ++r) {

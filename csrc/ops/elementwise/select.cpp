@@ -1,6 +1,6 @@
 // Comparisons, choice by a mask, and the test for finite numbers. Bytes beside wider elements:
 // plain loops, which the compiler turns into vectors.
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/elementwise/sum_walk.h"
 
 namespace hl::cpu::HL_ISA {

@@ -1,7 +1,7 @@
 // Functions of one operand; the activations are next door.
 #include "cpu/simd/math.h"
 #include "cpu/simd/pow.h"
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/elementwise/map.h"
 #include "ops/elementwise/walk.h"
 

@@ -1,4 +1,4 @@
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/elementwise/rows.h"
 #include "ops/elementwise/walk.h"
 

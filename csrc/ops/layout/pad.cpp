@@ -2,7 +2,7 @@
 
 #include "cpu/parallel.h"
 #include "cpu/raw.h"
-#include "kernels.h"
+#include "kernel.h"
 
 namespace hl::cpu::HL_ISA {
 namespace {

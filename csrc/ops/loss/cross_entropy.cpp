@@ -1,4 +1,4 @@
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/loss/rows.h"
 
 namespace hl::cpu::HL_ISA {
@@ -57,10 +57,39 @@ HL_INLINE double weighted_gap(const T* x, int64_t n, T m, F factor) {
   });
 }
 
+// Of every row: its largest number, the sum of exp(x - that), and the sum's logarithm.
+template <class T>
+struct Peaks {
+  T m[kLanes<T>], sum[kLanes<T>];
+  double low[kLanes<T>];
+};
+
+// Of up to L rows. Rows shorter than a vector are turned, so that lanes are rows.
+template <class T>
+HL_INLINE void find_peaks(const T* x, int64_t rows, int64_t C, Peaks<T>& p) {
+  constexpr int L = kLanes<T>;
+  if (C > L || C == 0) {
+    for (int64_t i = 0; i < rows; ++i) {
+      p.m[i] = fold_run<T, Same, Larger>(x + i * C, C);
+      const double sum = sum_exp(x + i * C, C, p.m[i]);
+      p.sum[i] = T(sum), p.low[i] = log_of<double>(sum);
+    }
+    return;
+  }
+  Vec<T> block[L];
+  for (int i = 0; i < L; ++i) block[i] = i < rows ? load_some(x + i * C, C) : zero<T>();
+  transpose<T>(block);
+  Vec<T> m = block[0], sum = {};
+  for (int64_t c = 1; c < C; ++c) m = max(m, block[c]);
+  for (int64_t c = 0; c < C; ++c) sum += exp(block[c] - m);
+  const Vec<T> low = log(sum);
+  store(p.m, m), store(p.sum, sum);
+  for (int i = 0; i < L; ++i) p.low[i] = double(low[i]);
+}
+
 template <class T>
 HL_INLINE double row_loss(const ClassLossShape& s, const T* x, const int64_t* label, const T* soft,
-                          const T* weight, double all_weights, T m, double sum) {
-  const double low = double(log_of<double>(sum));
+                          const T* weight, double all_weights, T m, double low) {
   if (soft) {
     const SoftFactor<T> f(s, soft, weight);
     const double total =
@@ -91,17 +120,24 @@ template <class T>
 void cross_entropy_forward(Ctx& ctx, const ClassLossShape& s, const T* x, const int64_t* labels,
                            const T* soft, const T* weight, T* loss, T* saved) {
   const double all_weights = s.smoothing != 0 && !soft ? total_weight(s, weight) : 0;
-  reduce_losses<T>(ctx, s.N, s.C, s.reduction, loss, [&](int64_t i, int) {
-    const T* row = x + i * s.C;
-    const T m = fold_run<T, Same, Larger>(row, s.C);
-    const double sum = sum_exp(row, s.C, m);
-    saved[2 * i] = m, saved[2 * i + 1] = T(sum);
-    const int64_t* label = labels ? labels + i : nullptr;
-    if (label && *label == s.ignore_index) return RowSum{0, 0};
-    const T* target = soft ? soft + i * s.C : nullptr;
-    return RowSum{row_loss(s, row, label, target, weight, all_weights, m, sum),
-                  row_weight(s, labels, weight, i)};
-  });
+  const auto rows = [&](int64_t begin, int64_t end, int, auto take) {
+    Peaks<T> peaks;
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t k = (i - begin) % kLanes<T>;
+      if (k == 0) find_peaks(x + i * s.C, least(kLanes<T>, end - i), s.C, peaks);
+      saved[2 * i] = peaks.m[k], saved[2 * i + 1] = peaks.sum[k];
+      const int64_t* label = labels ? labels + i : nullptr;
+      if (label && *label == s.ignore_index) {
+        take(i, RowSum{0, 0});
+        continue;
+      }
+      const T* target = soft ? soft + i * s.C : nullptr;
+      take(i, RowSum{row_loss(s, x + i * s.C, label, target, weight, all_weights, peaks.m[k],
+                              peaks.low[k]),
+                     row_weight(s, labels, weight, i)});
+    }
+  };
+  reduce_rows<T>(ctx, s.N, s.C, s.reduction, loss, rows);
 }
 
 template <class T>

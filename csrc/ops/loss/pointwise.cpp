@@ -1,4 +1,4 @@
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/loss/pointwise_rules.h"
 #include "ops/loss/rows.h"
 

@@ -1,4 +1,4 @@
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/loss/rows.h"
 
 namespace hl::cpu::HL_ISA {

@@ -122,6 +122,7 @@ HL_INLINE void axpy_rows(const T* x, int64_t x_ks, const T* w, int64_t w_ks, int
 template <class T>
 void gemv(Ctx& ctx, const GemvCut& g, bool dot, const T* x, int64_t x_rs, int64_t x_ks, const T* w,
           int64_t w_rs, int64_t w_ks, const Output<T>& out) {
+  if (g.S == 0 || g.N == 0) return;
   T* partial = reinterpret_cast<T*>(ctx.shared);
   T* rows = partial + g.pieces * g.S * g.N;
   if (dot && x_ks != 1) {

@@ -1,7 +1,8 @@
 #include "ops/matmul/linear.h"
 
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/elementwise/finish.h"
+#include "ops/matmul/packed.h"
 #include "ops/matmul/product.h"
 
 namespace hl::cpu::HL_ISA {
@@ -29,21 +30,29 @@ Plan linear_forward_plan(const LinearShape& s) {
   const Product product = forward_product<T>(s);
   const double M = double(s.M), I = double(s.I), O = double(s.O);
   Plan p = {};
-  p.algorithm = algorithm_name(product);
-  p.tile[0] = product.gemm.mr, p.tile[1] = product.gemm.nr, p.tile[2] = product.gemm.kc;
-  p.shared_bytes = product.shared_bytes;
-  p.worker_bytes = product.worker_bytes;
+  if (s.packed && packed_pays(s.M)) {
+    p.algorithm = "tiles, packed before", p.why = "few rows: packing would take its share";
+    p.tile[0] = even_part(s.M, kTileRows, 1), p.tile[1] = kTileColumns<T>, p.tile[2] = s.I;
+  } else {
+    p.algorithm = algorithm_name(product), p.why = algorithm_reason(product);
+    p.tile[0] = product.gemm.mr, p.tile[1] = product.gemm.nr, p.tile[2] = product.gemm.kc;
+    p.shared_bytes = product.shared_bytes;
+    p.worker_bytes = product.worker_bytes;
+  }
   p.flops = 2 * M * I * O;
   p.bytes = sizeof(T) * (M * I + I * O + O + M * O);
   return p;
 }
 
 template <class T>
-void linear_forward(Ctx& ctx, const LinearShape& s, const T* x, const T* w, const T* b, T* y,
-                    T* z) {
+void linear_forward(Ctx& ctx, const LinearShape& s, const T* x, const T* w, const T* panels,
+                    const T* b, T* y, T* z) {
+  const Finish<T> rest = finish_with(b, z, s.activation, s.p0, s.p1);
+  if (s.packed && packed_pays(s.M)) {
+    return packed_product(ctx, s.M, s.O, s.I, x, panels, rest, y, z);
+  }
   const Product product = forward_product<T>(s);
-  const FinishProduct<T> finish = {finish_with(b, z, s.activation, s.p0, s.p1), y, z, s.O,
-                                   product.view.swapped};
+  const FinishProduct<T> finish = {rest, y, z, s.O, product.view.swapped};
   const Epilogue epilogue = {&FinishProduct<T>::apply, &finish};
   run_product(ctx, product, x, w, y, 1.0, 0.0, finish.finish.needed() ? &epilogue : nullptr);
 }
@@ -53,14 +62,15 @@ Plan linear_backward_plan(const LinearShape& s) {
   const Product dx = dx_product<T>(s), dw = dw_product<T>(s);
   const double M = double(s.M), I = double(s.I), O = double(s.O);
   Plan p = {};
-  p.algorithm = algorithm_name(dw);
+  p.algorithm = algorithm_name(dw), p.why = algorithm_reason(dw);
   p.tile[0] = dw.gemm.mr, p.tile[1] = dw.gemm.nr, p.tile[2] = dw.gemm.kc;
   const int64_t dz_bytes = s.activation == kNoActivation ? 0 : s.M * s.O * int64_t(sizeof(T));
   p.shared_bytes = round_up(dz_bytes, 64) +
                    max64(column_sums_bytes<T>(s.M, s.O), max64(dx.shared_bytes, dw.shared_bytes));
   p.worker_bytes = max64(dx.worker_bytes, dw.worker_bytes);
-  p.flops = 4 * M * I * O;
-  p.bytes = sizeof(T) * (2 * M * I + 2 * I * O + O + 2 * M * O);
+  const double wanted = s.need_dx + s.need_dw;
+  p.flops = 2 * M * I * O * wanted;
+  p.bytes = sizeof(T) * ((M * I + I * O) * wanted + O + M * O);
   return p;
 }
 

@@ -19,11 +19,13 @@ struct LinearShape {
   int64_t M, I, O;
   int activation;  // a UnaryOp, or kNoActivation
   double p0, p1;   // the activation's parameters
+  bool need_dx, need_dw;
+  bool packed;  // there are panels (pack.h)
 };
 
 template <class T>
-using linear_forward_t = void(Ctx&, const LinearShape&, const T* x, const T* w, const T* b, T* y,
-                              T* z);
+using linear_forward_t = void(Ctx&, const LinearShape&, const T* x, const T* w, const T* panels,
+                              const T* b, T* y, T* z);
 template <class T>
 using linear_backward_t = void(Ctx&, const LinearShape&, const T* dy, const T* x, const T* w,
                                const T* saved, T* dx, T* dw, T* db);

@@ -1,6 +1,6 @@
 #include "ops/matmul/matmul.h"
 
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/matmul/product.h"
 
 namespace hl::cpu::HL_ISA {
@@ -30,7 +30,7 @@ Plan matmul_plan(const MatmulShape& s) {
   const Product product = choose<T>(s);
   const int64_t batch = batch_size(s);
   Plan p = {};
-  p.algorithm = algorithm_name(product);
+  p.algorithm = algorithm_name(product), p.why = algorithm_reason(product);
   if (product.algorithm == Algorithm::kTiles) {
     p.tile[0] = product.gemm.mr, p.tile[1] = product.gemm.nr, p.tile[2] = product.gemm.kc;
   } else {

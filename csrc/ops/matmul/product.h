@@ -45,5 +45,16 @@ inline const char* algorithm_name(const Product& p) {
   if (p.algorithm == Algorithm::kAxpy) return "axpy";
   return p.gemm.splits > 1 ? "tiles, split over k" : p.gemm.narrow ? "tiles, few rows" : "tiles";
 }
+inline const char* algorithm_reason(const Product& p) {
+  if (p.algorithm == Algorithm::kDot) {
+    return "few rows and a right side contiguous along k: read once, at memory speed";
+  }
+  if (p.algorithm == Algorithm::kAxpy) {
+    return "few rows and a right side contiguous along the columns: read once, at memory speed";
+  }
+  if (p.gemm.splits > 1) return "too few tiles for the threads: the sum is cut as well";
+  if (p.gemm.narrow) return "few rows: each task packs only the columns that it uses";
+  return "register tiles on packed panels, at the multipliers' speed";
+}
 
 }  // namespace hl::cpu::HL_ISA

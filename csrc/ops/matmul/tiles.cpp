@@ -43,11 +43,16 @@ __attribute__((noinline)) void tile_scatter(const Tile<T>& t, const T* sums, int
 template <class T, int MR, int NV>
 __attribute__((noinline)) void tile_product(const Tile<T>& t) {
   constexpr int L = kLanes<T>;
-  Vec<T> sum[MR][NV];
+  Vec<T> sum[MR][NV], start[NV];
+#pragma GCC unroll 4
+  for (int v = 0; v < NV; ++v) {
+    const int64_t n = t.n - v * L;
+    start[v] = t.start && n > 0 ? load_n(t.start + v * L, n < L ? n : L) : zero<T>();
+  }
 #pragma GCC unroll 16
   for (int i = 0; i < MR; ++i) {
 #pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) sum[i][v] = zero<T>();
+    for (int v = 0; v < NV; ++v) sum[i][v] = start[v];
   }
   if (t.c_cs == 1) {  // C arrives while the products are formed
 #pragma GCC unroll 16
@@ -66,7 +71,7 @@ __attribute__((noinline)) void tile_product(const Tile<T>& t) {
     for (int g = 0; g < (MR + 3) / 4; ++g) {
       a[g] = t.a + 4 * g * rs + (t.a_at ? t.a_at[stretch] : stretch * t.a_step);
     }
-    const T* b = t.b + stretch * t.b_step;
+    const T* b = t.b + (t.b_at ? t.b_at[stretch] : stretch * t.b_step);
 
     for (int64_t k = t.K; k > 0; --k) {
       Vec<T> bv[NV];

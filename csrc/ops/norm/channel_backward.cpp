@@ -1,5 +1,5 @@
 // Gradients of the norms over rows: a pass over x and dy for two sums, and one for dx.
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/norm/channel.h"
 
 namespace hl::cpu::HL_ISA {
@@ -28,7 +28,7 @@ HL_INLINE void for_tiles(const ChannelNormShape& s, const Activation<T>& act, co
   for (int64_t r = 0; r < rows; r += each) {
     const int64_t n = least(each, rows - r);
     const T *g = dy + r * ld, *v = x + r * ld;
-    scale_rows(v, ld, tile.z, width, n, width, w.m + column, w.a + column, w.shift + column);
+    scale_rows<false>(v, ld, tile.z, width, n, width, w.m + column, w.a + column, w.shift + column);
     if (act.forward) act.forward(tile.z, tile.z, n * width, s.p0, s.p1);
     if (width == ld) {
       act.backward(g, tile.z, tile.dz, n * width, s.p0, s.p1);
@@ -96,34 +96,26 @@ HL_INLINE void set_slopes(const ChannelNormShape& s, const Columns& c, const T* 
   spread(c, to.c);
 }
 
-template <class T>
+template <bool Past, class T>
 HL_INLINE void sample_slopes(Ctx& ctx, const ChannelNormShape& shape, const Columns& s,
                              const Activation<T>& act, const T* dy, const T* x, const Scratch<T>& w,
-                             bool stream, T* dx) {
+                             T* dx) {
   for_parts(ctx, s, true, [&](const Part& p) {
-    alignas(64) T buffer[kNormTile];
-    const auto run = [&](int64_t at, int64_t rows, int64_t width, bool past) {
+    const T *m = w.m + p.column, *a = w.a + p.column, *b = w.b + p.column, *c = w.c + p.column;
+    const auto run = [&]<bool past>(int64_t at, int64_t rows, int64_t width) {
       const auto map = [&](const T* g, int64_t ldg, const T* v, int64_t first, int64_t n) {
-        const int64_t tile = past ? kNormTile / width : n;
-        for (int64_t r = 0; r < n; r += tile) {
-          const int64_t k = least(tile, n - r), c = p.column;
-          T* to = dx + at + (first + r) * s.W;
-          T* y = past ? buffer : to;
-          const int64_t ld = past ? width : s.W;
-          if (shape.given) {  // b = c = 0: no need to read x
-            scale_rows(g + r * ldg, ldg, y, ld, k, width, w.b + c, w.a + c, w.c + c);
-          } else {
-            slope_rows(g + r * ldg, ldg, v + r * s.W, s.W, y, ld, k, width, w.m + c, w.a + c,
-                       w.b + c, w.c + c);
-          }
-          if (past) stream_rows(y, to, s.W, k, width);
+        T* to = dx + at + first * s.W;
+        if (shape.given) {  // b = c = 0: no need to read x
+          scale_rows<past>(g, ldg, to, s.W, n, width, b, a, c);
+        } else {
+          slope_rows<past>(g, ldg, v, s.W, to, s.W, n, width, m, a, b, c);
         }
       };
       for_tiles(shape, act, dy + at, x + at, s.W, rows, width, w, p.column, map);
     };
-    run(p.row * s.W + p.column, p.rows, p.width, stream);
-    if (p.last) run(s.rows * s.W, 1, s.rest, false);
-    if (stream) store_fence();
+    run.template operator()<Past>(p.row * s.W + p.column, p.rows, p.width);
+    if (p.last) run.template operator()<false>(s.rows * s.W, 1, s.rest);
+    if (Past) store_fence();
   });
 }
 
@@ -171,7 +163,11 @@ void channel_norm_backward(Ctx& ctx, const ChannelNormShape& s, const T* dy, con
     }
     if (dx) {
       T* to = dx + o * s.rows * s.C;
-      sample_slopes(ctx, s, c, act, slope, from, scratch, goes_past(s, c, dx), to);
+      if (goes_past(s, c, dx)) {
+        sample_slopes<true>(ctx, s, c, act, slope, from, scratch, to);
+      } else {
+        sample_slopes<false>(ctx, s, c, act, slope, from, scratch, to);
+      }
     }
   });
   const int64_t results = s.per_sample ? s.outer : 1, summed = s.per_sample ? 1 : s.outer;

@@ -1,6 +1,6 @@
 // Batch, instance, group and adaptive instance norm: a pass over x for the statistics, and one for
 // the result.
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/norm/channel.h"
 
 namespace hl::cpu::HL_ISA {
@@ -71,7 +71,7 @@ HL_INLINE void set_map(const ChannelNormShape& s, const double* mean, const doub
 template <class T>
 struct Finish {
   UnaryRow<T> act;
-  bool stream;
+  bool past;
 };
 
 template <class T>
@@ -79,16 +79,19 @@ HL_INLINE void finish_rows(const ChannelNormShape& s, const Finish<T>& f, const 
                            int64_t ld, int64_t rows, int64_t width, const Scratch<T>& w,
                            int64_t column) {
   const T *m = w.m + column, *a = w.a + column, *shift = w.shift + column;
-  if (!f.act && !f.stream) return scale_rows(x, ld, y, ld, rows, width, m, a, shift);
+  if (!f.act) {
+    if (f.past) return scale_rows<true>(x, ld, y, ld, rows, width, m, a, shift);
+    return scale_rows<false>(x, ld, y, ld, rows, width, m, a, shift);
+  }
   alignas(64) T buffer[kNormTile];
   const int64_t tile = kNormTile / width;
   for (int64_t r = 0; r < rows; r += tile, x += tile * ld, y += tile * ld) {
     const int64_t n = least(tile, rows - r);
-    const bool apart = f.stream || width != ld;
+    const bool apart = f.past || width != ld;
     T* to = apart ? buffer : y;
-    scale_rows(x, ld, to, width, n, width, m, a, shift);
-    if (f.act) f.act(to, to, n * width, s.p0, s.p1);
-    if (f.stream) {
+    scale_rows<false>(x, ld, to, width, n, width, m, a, shift);
+    f.act(to, to, n * width, s.p0, s.p1);
+    if (f.past) {
       stream_rows(to, y, ld, n, width);
     } else if (apart) {
       for (int64_t i = 0; i < n; ++i) {
@@ -157,7 +160,7 @@ void channel_norm_forward(Ctx& ctx, const ChannelNormShape& s, const T* x, const
         const int64_t last = c.rows * c.W;
         finish_rows(s, {f.act, false}, from + last, to + last, c.rest, 1, c.rest, scratch, 0);
       }
-      if (f.stream) store_fence();
+      if (f.past) store_fence();
     });
   });
   if (!s.given && update) update_running(s, totals, running_mean, running_var);

@@ -8,7 +8,7 @@
 
 namespace hl::cpu::HL_ISA {
 
-constexpr int64_t kBlockRows = 8;                   // centred on their own mean, in registers
+constexpr int kBlockRows = 8;                       // centred on their own mean, in registers
 constexpr int64_t kStripColumns = 512;              // of a task: its sums stay in the first cache
 constexpr int64_t kNormTile = 4096;                 // elements in a buffer on the stack
 constexpr int64_t kPastCaches = int64_t(16) << 20;  // bytes of a result that goes past them
@@ -58,6 +58,17 @@ HL_INLINE Part part_of(const Columns& s, int64_t t) {
   return p;
 }
 
+// A block of rows is read column by column, which no hardware sees through. So, while column i of a
+// block is worked on, the lines that come later in memory are asked for in their order.
+template <class T>
+HL_INLINE void fetch_ahead(const T* block, int64_t ld, int64_t width, int64_t i) {
+  constexpr int64_t kLine = 64 / int64_t(sizeof(T)), kAhead = 4096 / int64_t(sizeof(T));
+  if (ld != width) return;
+  const T* at = block + kBlockRows * (ld + i) + kAhead;
+#pragma GCC unroll 8
+  for (int64_t k = 0; k < kBlockRows * kLanes<T>; k += kLine) __builtin_prefetch(at + k);
+}
+
 // ---- statistics ----------------------------------------------------------------------------------
 
 // Sums of a chunk. Numbers count from their column's first one, so that data far from zero are as
@@ -89,6 +100,7 @@ HL_INLINE void block_moments(ChunkMoments<T>& s, const T* origin, const T* x, in
                              int64_t rows, int64_t width) {
   if (rows == kBlockRows) {
     for_vectors<T>(width, [&](int64_t i, int64_t lanes) __attribute__((always_inline)) {
+      fetch_ahead(x, ld, width, i);
       const Vec<T> o = load_some(origin + i, lanes);
       Vec<T> v[8], d[8], q[4];
 #pragma GCC unroll 8
@@ -149,52 +161,51 @@ HL_INLINE void join_moments(int64_t columns, double n, double* mean, double* squ
 
 // ---- maps ----------------------------------------------------------------------------------------
 
-// f<K>(row) for each K rows, then f<1>(row) for what is left: what belongs to a column is read once
-// for K rows.
+// Past: y is larger than the caches, every row of it a whole number of aligned vectors.
+template <bool Past, class T>
+HL_INLINE void put(T* y, Vec<T> v, int64_t lanes) {
+  if constexpr (Past) {
+    store_past_cache(y, v);
+  } else {
+    store_some(y, v, lanes);
+  }
+}
+
+// y = (x - m) a + b. Row by row, as memory likes it; m, a and b stay in the first cache.
+template <bool Past, class T>
+HL_INLINE void scale_rows(const T* x, int64_t ld, T* y, int64_t ldy, int64_t rows, int64_t width,
+                          const T* m, const T* a, const T* b) {
+  for (int64_t r = 0; r < rows; ++r, x += ld, y += ldy) {
+    for_vectors<T>(width, [&](int64_t i, int64_t lanes) __attribute__((always_inline)) {
+      const Vec<T> v = load_some(x + i, lanes) - load_some(m + i, lanes);
+      put<Past>(y + i, fma(v, load_some(a + i, lanes), load_some(b + i, lanes)), lanes);
+    });
+  }
+}
+
+// dx = dy a + (x - m) b + c
+template <bool Past, class T>
+HL_INLINE void slope_rows(const T* dy, int64_t ldd, const T* x, int64_t ld, T* dx, int64_t ldx,
+                          int64_t rows, int64_t width, const T* m, const T* a, const T* b,
+                          const T* c) {
+  for (int64_t r = 0; r < rows; ++r, dy += ldd, x += ld, dx += ldx) {
+    for_vectors<T>(width, [&](int64_t i, int64_t lanes) __attribute__((always_inline)) {
+      const Vec<T> v = load_some(x + i, lanes) - load_some(m + i, lanes);
+      const Vec<T> rest = fma(v, load_some(b + i, lanes), load_some(c + i, lanes));
+      put<Past>(dx + i, fma(load_some(dy + i, lanes), load_some(a + i, lanes), rest), lanes);
+    });
+  }
+}
+
+// ---- sums for the gradients ----------------------------------------------------------------------
+
+// f<K>(row) for each K rows, then f<1>(row) for what is left.
 template <int K, class F>
 HL_INLINE void by_rows(int64_t rows, const F& f) {
   int64_t r = 0;
   for (; r + K <= rows; r += K) f.template operator()<K>(r);
   for (; r < rows; ++r) f.template operator()<1>(r);
 }
-
-// y = (x - m) a + b
-template <class T>
-HL_INLINE void scale_rows(const T* x, int64_t ld, T* y, int64_t ldy, int64_t rows, int64_t width,
-                          const T* m, const T* a, const T* b) {
-  by_rows<4>(rows, [&]<int K>(int64_t r) __attribute__((always_inline)) {
-    for_vectors<T>(width, [&](int64_t i, int64_t lanes) __attribute__((always_inline)) {
-      const Vec<T> mi = load_some(m + i, lanes), ai = load_some(a + i, lanes);
-      const Vec<T> bi = load_some(b + i, lanes);
-#pragma GCC unroll 4
-      for (int k = 0; k < K; ++k) {
-        const Vec<T> v = load_some(x + (r + k) * ld + i, lanes);
-        store_some(y + (r + k) * ldy + i, fma(v - mi, ai, bi), lanes);
-      }
-    });
-  });
-}
-
-// dx = dy a + (x - m) b + c
-template <class T>
-HL_INLINE void slope_rows(const T* dy, int64_t ldd, const T* x, int64_t ld, T* dx, int64_t ldx,
-                          int64_t rows, int64_t width, const T* m, const T* a, const T* b,
-                          const T* c) {
-  by_rows<4>(rows, [&]<int K>(int64_t r) __attribute__((always_inline)) {
-    for_vectors<T>(width, [&](int64_t i, int64_t lanes) __attribute__((always_inline)) {
-      const Vec<T> mi = load_some(m + i, lanes), ai = load_some(a + i, lanes);
-      const Vec<T> bi = load_some(b + i, lanes), ci = load_some(c + i, lanes);
-#pragma GCC unroll 4
-      for (int k = 0; k < K; ++k) {
-        const Vec<T> g = load_some(dy + (r + k) * ldd + i, lanes);
-        const Vec<T> v = load_some(x + (r + k) * ld + i, lanes) - mi;
-        store_some(dx + (r + k) * ldx + i, fma(g, ai, fma(v, bi, ci)), lanes);
-      }
-    });
-  });
-}
-
-// ---- sums for the gradients ----------------------------------------------------------------------
 
 template <class T>
 struct GradientSums {
@@ -205,8 +216,12 @@ struct GradientSums {
 template <class T>
 HL_INLINE void add_gradient_sums(GradientSums<T>& s, const T* dy, int64_t ldd, const T* x,
                                  int64_t ld, int64_t rows, int64_t width, const T* m) {
-  by_rows<8>(rows, [&]<int K>(int64_t r) __attribute__((always_inline)) {
+  by_rows<kBlockRows>(rows, [&]<int K>(int64_t r) __attribute__((always_inline)) {
     for_vectors<T>(width, [&](int64_t i, int64_t lanes) __attribute__((always_inline)) {
+      if (K == kBlockRows) {
+        fetch_ahead(dy + r * ldd, ldd, width, i);
+        fetch_ahead(x + r * ld, ld, width, i);
+      }
       const Vec<T> mi = load_some(m + i, lanes);
       Vec<T> g[2] = {}, gd[2] = {};
 #pragma GCC unroll 8

@@ -1,5 +1,5 @@
 #include "cpu/exp_run.h"
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/norm/norm.h"
 
 namespace hl::cpu::HL_ISA {

@@ -1,7 +1,7 @@
 #include "ops/optim/multi.h"
 
 #include "cpu/flat.h"
-#include "kernels.h"
+#include "kernel.h"
 
 namespace hl::cpu::HL_ISA {
 namespace {

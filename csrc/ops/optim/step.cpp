@@ -1,5 +1,5 @@
 #include "cpu/flat.h"
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/optim/optim.h"
 #include "ops/optim/rules.h"
 

@@ -1,5 +1,5 @@
 #include "cpu/simd/pow.h"
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/pool/pool.h"
 #include "ops/pool/taps.h"
 #include "ops/pool/window.h"
@@ -181,6 +181,50 @@ HL_INLINE void stretch(const Source& source, const Above<T>* above, int64_t abov
   pixels<-1>(source, above, above_count, s, x, dx, at, past_cache);
 }
 
+// Windows that lie side by side along W, below one row of outputs: KW inputs at a time, so that each
+// number of dy is read once a row.
+template <int KW, bool kTail, class Source, class T = typename Source::Number>
+HL_INLINE void inputs_of(const Source& source, const Above<T>& first, int64_t c, int64_t C,
+                         const T* x, T* dx, int64_t at, int64_t n, bool past_cache) {
+  Vec<T> sum[KW];
+#pragma GCC unroll 4
+  for (int j = 0; j < KW; ++j) {
+    const Above<T> above = {first.offset, first.tap + j, first.share};
+    sum[j] = source.template add<kTail>(zero<T>(), above, c, n);
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < KW; ++j) {
+    Vec<T> at_x = zero<T>();
+    if constexpr (Source::kReadsX) at_x = load_at<T, kTail>(x + at + j * C, n);
+    const Vec<T> result = source.finish(sum[j], at_x);
+    if constexpr (kTail) {
+      store_n(dx + at + j * C, result, n);
+    } else {
+      put(dx + at + j * C, result, past_cache);
+    }
+  }
+}
+
+template <int KW, class Source, class T = typename Source::Number>
+void windows(const Source& source, Above<T> first, int64_t count, int64_t C, int64_t channels,
+             const T* x, T* dx, int64_t at, bool past_cache) {
+  constexpr int L = kLanes<T>;
+  for (int64_t q = 0; q < count; ++q, at += KW * C, first.offset += C) {
+    int64_t c = 0;
+    for (; c + L <= channels; c += L) {
+      inputs_of<KW, false>(source, first, c, C, x, dx, at + c, L, past_cache);
+    }
+    if (c < channels) {
+      inputs_of<KW, true>(source, first, c, C, x, dx, at + c, channels - c, past_cache);
+    }
+  }
+}
+
+bool side_by_side(const PoolShape& s, const PoolAxis& a) {
+  return !s.adaptive && a.stride == a.kernel && a.dilation == 1 && a.before == 0 &&
+         a.out * a.kernel <= a.in;
+}
+
 Cut cut_of(const PoolShape& s) {
   int64_t covers = 1;
   for (const PoolAxis& a : s.axis) covers *= max64(1, min64(a.kernel * a.out / a.in, a.out));
@@ -195,6 +239,7 @@ void gather(Ctx& ctx, const PoolShape& s, const Source& source, const T* x, T* d
   const bool past_cache = streams<T>(dx, elements, C, cut);
   // Inputs low ... high are seen by whole windows only. There the outputs above one pixel are
   // those above the pixel a stride before, moved by one: the row is a few interleaved stretches.
+  const bool beside = cut.blocks == 1 && side_by_side(s, W) && (W.kernel == 2 || W.kernel == 3);
   const Cover inner = {s.adaptive ? W.in : reach_of(W), W.in - 1 - reach_of(W)};
   parallel_for(ctx, cut.units, cut.grain, [&](int64_t begin, int64_t end, int worker) {
     Above<T>* above = worker_scratch<Above<T>>(ctx, worker);
@@ -209,6 +254,13 @@ void gather(Ctx& ctx, const PoolShape& s, const Source& source, const T* x, T* d
         stretch(source, above, n, alike, x, dx, (row * W.in + iw) * C + c0, past_cache);
       };
       const Stretch single = {1, place.channels, 0, 0};
+      if (beside && row_count == 1) {
+        outputs_above<Source::kShares>(s, rows, 1, 0, c0, above);
+        const auto all = W.kernel == 2 ? &windows<2, Source> : &windows<3, Source>;
+        all(source, above[0], W.out, C, place.channels, x, dx, row * W.in * C + c0, past_cache);
+        for (int64_t iw = W.out * W.kernel; iw < W.in; ++iw) some(iw, single);
+        continue;
+      }
       const int64_t low = min64(max64(place.first, inner.low), place.last);
       const int64_t high = max64(low, min64(place.last, inner.high + 1));
       for (int64_t iw = place.first; iw < low; ++iw) some(iw, single);

@@ -1,5 +1,5 @@
 #include "cpu/simd/pow.h"
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/pool/pool.h"
 #include "ops/pool/taps.h"
 #include "ops/pool/window.h"

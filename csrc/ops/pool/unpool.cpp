@@ -1,7 +1,7 @@
 #include "ops/pool/unpool.h"
 
 #include "cpu/parallel.h"
-#include "kernels.h"
+#include "kernel.h"
 
 namespace hl::cpu::HL_ISA {
 namespace {

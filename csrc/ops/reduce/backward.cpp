@@ -1,7 +1,10 @@
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/reduce/walk.h"
 
 namespace hl::cpu::HL_ISA {
+
+HL_DECLARE_KERNEL_ENTRY(reduce_forward);
+
 namespace {
 
 // The statistic that an op's backward needs first, a reduction of its own; kSum stands for none.
@@ -135,6 +138,22 @@ struct Operand {
   }
 };
 
+// What the reductions need that find the statistics.
+template <class T>
+Plan statistics_plan(ReduceShape f) {
+  if (f.op == ReduceOp::kSum) return {};
+  const auto& forward = reduce_forward_kernel<T>::entry;
+  Plan p = forward.plan(f);
+  if (f.op == ReduceOp::kProdNonZero) {
+    f.op = ReduceOp::kZeros;
+    const Plan zeros = forward.plan(f);
+    p.shared_bytes = most(p.shared_bytes, zeros.shared_bytes);
+    p.worker_bytes = most(p.worker_bytes, zeros.worker_bytes);
+  }
+  p.shared_bytes = round_up(p.shared_bytes, 64);
+  return p;
+}
+
 }  // namespace
 
 template <class T>
@@ -143,10 +162,9 @@ Plan reduce_backward_plan(const ReduceBackwardShape& s) {
   if (s.forward.count == 0 || s.forward.outputs == 0) return p;
   const ReduceShape f = statistic_shape(s);
   const int64_t statistics = f.op == ReduceOp::kSum ? 0 : f.op == ReduceOp::kProdNonZero ? 2 : 1;
-  if (statistics > 0) p = reduce_forward_kernel<T>::entry.plan(f);
+  p = statistics_plan<T>(f);
   p.algorithm = "spread";
-  p.shared_bytes =
-      round_up(p.shared_bytes, 64) + statistics * s.forward.outputs * int64_t(sizeof(T));
+  p.shared_bytes += statistics * s.forward.outputs * int64_t(sizeof(T));
   p.worker_bytes = most(p.worker_bytes, 5 * kSpreadRun * int64_t(sizeof(T)));
   p.bytes = double(s.forward.outputs) * double(s.forward.count) * sizeof(T) * 2;
   return p;
@@ -160,7 +178,7 @@ void reduce_backward(Ctx& ctx, const ReduceBackwardShape& s, const T* dy, const 
   ReduceShape f = statistic_shape(s);
   if (f.op != ReduceOp::kSum) {
     const auto& forward = reduce_forward_kernel<T>::entry;
-    T* out = reinterpret_cast<T*>(ctx.shared + round_up(forward.plan(f).shared_bytes, 64));
+    T* out = reinterpret_cast<T*>(ctx.shared + statistics_plan<T>(f).shared_bytes);
     forward.run(ctx, f, x, out);
     a = out;
     if (f.op == ReduceOp::kProdNonZero) {

@@ -1,4 +1,4 @@
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/reduce/walk.h"
 
 namespace hl::cpu::HL_ISA {

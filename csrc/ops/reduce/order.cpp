@@ -2,7 +2,7 @@
 
 #include "cpu/fold.h"
 #include "cpu/positions.h"
-#include "kernels.h"
+#include "kernel.h"
 
 namespace hl::cpu::HL_ISA {
 namespace {

@@ -1,5 +1,5 @@
 #include "cpu/parallel.h"
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/resize/grid.h"
 
 namespace hl::cpu::HL_ISA {

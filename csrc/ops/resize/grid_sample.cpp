@@ -1,5 +1,5 @@
 #include "cpu/raw.h"
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/resize/places.h"
 
 namespace hl::cpu::HL_ISA {

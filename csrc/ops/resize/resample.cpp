@@ -2,7 +2,7 @@
 
 #include "cpu/exp_run.h"
 #include "cpu/raw.h"
-#include "kernels.h"
+#include "kernel.h"
 #include "ops/resize/axis_map.h"
 
 namespace hl::cpu::HL_ISA {

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy.typing as npt
 
 from .. import _C
+from .packed import PackedWeight, unpacked
 from .window import NAMES, Padding, Sizes, Window, pad_pairs, per_axis, window
 
 Array = npt.NDArray[Any]
@@ -40,12 +41,27 @@ class Convolution(NamedTuple):
         return x if self.margins is None else _C.pad(x, self.margins, self.mode, 0.0)
 
     def forward(
-        self, x: Array, w: Array, b: Array | None, act: tuple[int, bool, float, float]
+        self,
+        x: Array,
+        w: Array | PackedWeight,
+        b: Array | None,
+        act: tuple[int, bool, float, float],
     ) -> Any:
         """``y``, or ``(y, z)`` if act says so: code, whether z is wanted, two parameters."""
         _, stride, dilation, before, after = self.window
+        plain, panels = unpacked(w)
         return _C.conv_forward(
-            self.op, self.padded(x), w, b, stride, before, after, dilation, self.groups, *act
+            self.op,
+            self.padded(x),
+            plain,
+            b,
+            stride,
+            before,
+            after,
+            dilation,
+            self.groups,
+            *act,
+            panels,
         )
 
     def backward_data(
@@ -74,7 +90,9 @@ class Convolution(NamedTuple):
         )  # fmt: skip
 
 
-def _sizes(op: str, n: int, x: Array, w: Array) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _sizes(
+    op: str, n: int, x: Array, w: Array | PackedWeight
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Spatial sizes of x and of w."""
     x_shape, w_shape = getattr(x, "shape", None), getattr(w, "shape", None)
     if x_shape is None or w_shape is None:
@@ -94,7 +112,7 @@ def convolution(
     op: str,
     n: int,
     x: Array,
-    w: Array,
+    w: Array | PackedWeight,
     stride: Sizes,
     padding: Padding,
     dilation: Sizes,

@@ -102,6 +102,7 @@ def tail_sizes(limit: int) -> tuple[int, ...]:
 
 def all_cases() -> tuple[Case, ...]:
     """Every measured case of every family; ``tests/reference`` adds sizes that only tests want."""
-    from . import conv, dense, norm, pool, resize
+    from . import attention, cnn, conv, dense, norm, pool, resize, rnn
 
-    return tuple(c for room in (dense, conv, pool, norm, resize) for c in room.CASES)
+    rooms = (dense, conv, pool, norm, resize, attention, cnn, rnn)
+    return tuple(c for room in rooms for c in room.CASES)

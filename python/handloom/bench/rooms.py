@@ -7,7 +7,8 @@ from typing import Any
 
 from .cases import Case
 
-ROOMS = {name: f"handloom.bench.{name}" for name in ("conv", "norm", "pool", "resize")}
+_NAMES = ("attention", "cnn", "conv", "norm", "pool", "resize", "rnn")
+ROOMS = {name: f"handloom.bench.{name}" for name in _NAMES}
 
 
 def room_of(case: Case) -> Any:

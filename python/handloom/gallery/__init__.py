@@ -18,6 +18,7 @@ _NAMES = (
     "mlp",
     "cnn",
     "residual",
+    "cnn_1d",
     "depth",
     "descent",
     "optimizers",

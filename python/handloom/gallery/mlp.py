@@ -53,7 +53,7 @@ def _train(context: Context, name: str, hidden: int, epochs: int, target: float)
         at_least=target,
         baseline=np.bincount(y_test).max() / len(y_test),
     )
-    from . import plots
+    from . import pictures, plots
 
     context.draw(
         f"mlp-{name}-curves",
@@ -71,7 +71,7 @@ def _train(context: Context, name: str, hidden: int, epochs: int, target: float)
     )
     context.draw(
         f"mlp-{name}-mistakes",
-        plots.mistakes,
+        pictures.mistakes,
         x_test,
         y_test,
         logits,

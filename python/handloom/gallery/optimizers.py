@@ -34,16 +34,21 @@ def _run(context: Context) -> None:
     )
     histories: dict[str, History] = {}
     accuracy: dict[str, float] = {}
+    epochs = context.epochs(20, 2)
     for name, make in _OPTIMIZERS.items():
         manual_seed(context.seed)
         model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+        optimizer = make(model.parameters())
+        # At a constant rate the last step decides: now and then one leaves the valley again.
+        decay = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
         histories[name] = fit(
             model,
             (x, y),
             loss=nn.functional.cross_entropy,
-            optimizer=make(model.parameters()),
-            epochs=context.epochs(20, 2),
+            optimizer=optimizer,
+            epochs=epochs,
             batch_size=32,
+            scheduler=decay,
             progress=context.progress(name),
             seed=context.seed,
         )

@@ -57,6 +57,7 @@ from .adaptive_pool import (
     adaptive_min_pool3d,
     adaptive_min_pool3d_backward,
 )
+from .attention import attention, attention_backward
 from .avg_pool import (
     avg_pool1d,
     avg_pool1d_backward,
@@ -89,6 +90,7 @@ from .dense import (
     linear,
     linear_backward,
     matmul,
+    pack,
 )
 from .elementwise import (
     abs,
@@ -326,6 +328,20 @@ from .resize import (
     upfirdn,
     upfirdn_backward,
 )
+from .rnn import (
+    gru,
+    gru_backward,
+    gru_cell,
+    gru_cell_backward,
+    lstm,
+    lstm_backward,
+    lstm_cell,
+    lstm_cell_backward,
+    rnn,
+    rnn_backward,
+    rnn_cell,
+    rnn_cell_backward,
+)
 from .softmax import (
     glu,
     glu_backward,
@@ -375,6 +391,8 @@ __all__ = [
     "argmax",
     "argmin",
     "assign",
+    "attention",
+    "attention_backward",
     "avg_pool1d",
     "avg_pool1d_backward",
     "avg_pool2d",
@@ -467,6 +485,10 @@ __all__ = [
     "grid_sample_backward",
     "group_norm",
     "group_norm_backward",
+    "gru",
+    "gru_backward",
+    "gru_cell",
+    "gru_cell_backward",
     "gt",
     "hardsigmoid",
     "hardsigmoid_backward",
@@ -514,6 +536,10 @@ __all__ = [
     "lp_pool2d_backward",
     "lp_pool3d",
     "lp_pool3d_backward",
+    "lstm",
+    "lstm_backward",
+    "lstm_cell",
+    "lstm_cell_backward",
     "lt",
     "matmul",
     "max",
@@ -569,6 +595,7 @@ __all__ = [
     "optim_hyper",
     "optim_state",
     "optim_step",
+    "pack",
     "pad",
     "pad_backward",
     "permutation",
@@ -592,6 +619,10 @@ __all__ = [
     "remainder_backward",
     "rms_norm",
     "rms_norm_backward",
+    "rnn",
+    "rnn_backward",
+    "rnn_cell",
+    "rnn_cell_backward",
     "rsqrt",
     "rsqrt_backward",
     "selu",

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from .. import _C
 from .._calls.convolve import Array, Convolution, convolution, transposed
+from .._calls.packed import PackedWeight
 from .._calls.window import Padding, Sizes
 from ._options import need_mask, require_arrays
 from .dense import activation_of
@@ -19,7 +20,9 @@ Gradients = tuple[Array | None, Array | None, Array | None]
 _NAMES = ("x", "w", "b")
 
 
-def _forward(c: Convolution, x: Array, w: Array, b: Array | None, activation: str | None) -> Array:
+def _forward(
+    c: Convolution, x: Array, w: Array | PackedWeight, b: Array | None, activation: str | None
+) -> Array:
     act = activation_of(c.op, activation)
     y: Array = c.forward(x, w, b, (act.code, False, act.p0, act.p1))
     return y
@@ -69,7 +72,7 @@ def _transposed_backward(
 
 def conv1d(
     x: Array,
-    w: Array,
+    w: Array | PackedWeight,
     b: Array | None = None,
     *,
     stride: Sizes = 1,
@@ -86,7 +89,8 @@ def conv1d(
 
     Args:
         x: ``(N, W, C)``, float32 or float64, contiguous.
-        w: ``(O, kW, C/groups)``, the same dtype, contiguous.
+        w: ``(O, kW, C/groups)``, the same dtype, contiguous; or what :func:`pack` made of
+            it.
         b: ``(O,)`` or None.
         stride: How far the window moves: an int, or one per axis.
         padding: Zeros around x: an int, one per axis, a ``(before, after)`` pair per axis, or
@@ -210,7 +214,7 @@ def conv_transpose1d_backward(
 
 def conv2d(
     x: Array,
-    w: Array,
+    w: Array | PackedWeight,
     b: Array | None = None,
     *,
     stride: Sizes = 1,
@@ -227,7 +231,8 @@ def conv2d(
 
     Args:
         x: ``(N, H, W, C)``, float32 or float64, contiguous.
-        w: ``(O, kH, kW, C/groups)``, the same dtype, contiguous.
+        w: ``(O, kH, kW, C/groups)``, the same dtype, contiguous; or what :func:`pack` made of
+            it.
         b: ``(O,)`` or None.
         stride: How far the window moves: an int, or one per axis.
         padding: As :func:`conv1d` takes it, without ``"causal"``.
@@ -349,7 +354,7 @@ def conv_transpose2d_backward(
 
 def conv3d(
     x: Array,
-    w: Array,
+    w: Array | PackedWeight,
     b: Array | None = None,
     *,
     stride: Sizes = 1,
@@ -366,7 +371,8 @@ def conv3d(
 
     Args:
         x: ``(N, D, H, W, C)``, float32 or float64, contiguous.
-        w: ``(O, kD, kH, kW, C/groups)``, the same dtype, contiguous.
+        w: ``(O, kD, kH, kW, C/groups)``, the same dtype, contiguous; or what :func:`pack` made of
+            it.
         b: ``(O,)`` or None.
         stride: How far the window moves: an int, or one per axis.
         padding: As :func:`conv1d` takes it, without ``"causal"``.

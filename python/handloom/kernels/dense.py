@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy.typing as npt
 
 from .. import _C
+from .._calls.packed import PackedWeight, unpacked
 from ._options import need_mask
 
 Array = npt.NDArray[Any]
@@ -91,9 +92,32 @@ def activation_of(op: str, name: str | None) -> Activation:
     return found
 
 
+def pack(w: Array, *, groups: int = 1) -> PackedWeight:
+    """Weights in the order in which the kernels read them, for many calls with few rows each.
+
+    A product of 3 to 64 rows spends a good part of its time on packing its weights, and so does a
+    convolution of one small image. Where the weights stay the same, as when a trained network
+    answers one question after the other, this is done once. Backward takes the plain weights.
+
+    Args:
+        w: ``(O, I)`` or ``(O, …, I/groups)``, float32 or float64, contiguous. It is copied: what is
+            written to it later does not count.
+        groups: Of the convolution that will use it.
+
+    Returns:
+        What :func:`linear` and :func:`conv1d`, :func:`conv2d`, :func:`conv3d` take for ``w``. It
+        belongs to the instruction set in use: after ``hl.use_isa`` pack again.
+
+    Raises:
+        TypeError: Not an array, or not float32 or float64.
+        ValueError: Fewer than two axes, not contiguous, or groups that do not divide O.
+    """
+    return PackedWeight(w, groups)
+
+
 def linear(
     x: Array,
-    w: Array,
+    w: Array | PackedWeight,
     b: Array | None = None,
     *,
     activation: str | None = None,
@@ -103,7 +127,8 @@ def linear(
 
     Args:
         x: ``(..., I)``, float32 or float64, contiguous.
-        w: ``(O, I)``, the same dtype, contiguous (Keras keeps the transpose, ``(I, O)``).
+        w: ``(O, I)``, the same dtype, contiguous (Keras keeps the transpose, ``(I, O)``); or what
+            :func:`pack` made of it.
         b: ``(O,)`` or None.
         activation: ``"relu"``, ``"tanh"``, ``"sigmoid"``, ``"gelu"``, … with their default
             parameters, or None.
@@ -120,12 +145,13 @@ def linear(
             activation.
     """
     act = activation_of("linear", activation)
+    plain, panels = unpacked(w)
     if return_saved:
         if act.needs_z:
-            return _C.linear_forward(x, w, b, act.code, True, act.p0, act.p1)
-        y = _C.linear_forward(x, w, b, act.code, False, act.p0, act.p1)
+            return _C.linear_forward(x, plain, b, act.code, True, act.p0, act.p1, panels)
+        y = _C.linear_forward(x, plain, b, act.code, False, act.p0, act.p1, panels)
         return y, y
-    return _C.linear_forward(x, w, b, act.code, False, act.p0, act.p1)
+    return _C.linear_forward(x, plain, b, act.code, False, act.p0, act.p1, panels)
 
 
 def linear_backward(

@@ -25,6 +25,7 @@ class Explanation(NamedTuple):
         flops: Floating-point operations.
         bytes: Least memory traffic: inputs read once, outputs written once.
         bound: ``"compute"`` or ``"memory"``, by operations per byte.
+        why: What speaks for this algorithm; empty where there was no choice.
     """
 
     kernel: str
@@ -34,6 +35,7 @@ class Explanation(NamedTuple):
     flops: float
     bytes: float
     bound: str
+    why: str
 
 
 class Explanations(tuple[Explanation, ...]):
@@ -45,6 +47,7 @@ class Explanations(tuple[Explanation, ...]):
         from .._runtime import table
 
         head = ("kernel", "algorithm", "bound", "tile", "scratch", "MFLOP", "MB")
+        reasons = dict.fromkeys(f"{row.algorithm}: {row.why}" for row in self if row.why)
         body = [
             (
                 *(row.kernel, row.algorithm, row.bound),
@@ -53,7 +56,7 @@ class Explanations(tuple[Explanation, ...]):
             )
             for row in self
         ]
-        return table(head, body, numbers=4)
+        return "\n".join([table(head, body, numbers=4), *reasons])
 
 
 def explain(op: str, *shapes: Any, dtype: str = "float32", **options: Any) -> Explanations:
@@ -86,8 +89,12 @@ def explain(op: str, *shapes: Any, dtype: str = "float32", **options: Any) -> Ex
     arguments = [np.empty(s, dtype) if _is_shape(s) else s for s in shapes]
     rows = _C.explain(lambda: function(*arguments, **options))
     return Explanations(
-        Explanation(*row, "compute" if row[4] > _BALANCE * max(row[5], 1.0) else "memory")
-        for row in rows
+        Explanation(
+            *(kernel, algorithm, tile, scratch, flops, traffic),
+            "compute" if flops > _BALANCE * max(traffic, 1.0) else "memory",
+            why,
+        )
+        for kernel, algorithm, tile, scratch, flops, traffic, why in rows
     )
 
 

@@ -27,6 +27,7 @@ from handloom.nn.activations import (
     SwiGLU,
     Tanh,
 )
+from handloom.nn.attention import MultiheadAttention
 from handloom.nn.containers import ModuleDict, ModuleList, Sequential
 from handloom.nn.conv import (
     Conv1d,
@@ -136,12 +137,23 @@ from handloom.nn.resize import (
     UpsamplingBilinear2d,
     UpsamplingNearest2d,
 )
+from handloom.nn.rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from handloom.nn.summary import summary
+from handloom.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
     "ELU",
     "GELU",
     "GLU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SELU",
     "AdaIN",
     "AdaptiveAvgPool1d",
@@ -189,6 +201,7 @@ __all__ = [
     "FocalLoss",
     "GANDiscriminatorLoss",
     "GANGeneratorLoss",
+    "GRUCell",
     "GaussianKLLoss",
     "GaussianNLLLoss",
     "GlobalAvgPool",
@@ -211,6 +224,7 @@ __all__ = [
     "LPPool1d",
     "LPPool2d",
     "LPPool3d",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -231,6 +245,7 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "Parameter",
@@ -238,6 +253,7 @@ __all__ = [
     "PixelShuffle",
     "PixelUnshuffle",
     "RMSNorm",
+    "RNNCell",
     "ReLU",
     "ReLU6",
     "ReflectionPad1d",
@@ -255,6 +271,11 @@ __all__ = [
     "Softsign",
     "SwiGLU",
     "Tanh",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "Unflatten",
     "Upsample",
     "UpsamplingBilinear2d",

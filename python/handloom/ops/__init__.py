@@ -40,6 +40,7 @@ from handloom.ops.arithmetic import (
     where,
 )
 from handloom.ops.assemble import cat, chunk, pad_axes, split, stack, tril, triu
+from handloom.ops.attention import scaled_dot_product_attention
 from handloom.ops.compose import (
     GAN_KINDS,
     cosine_similarity,
@@ -208,6 +209,7 @@ from handloom.ops.resize import (
     pixel_unshuffle,
     upfirdn,
 )
+from handloom.ops.rnn import gru_cell, lstm_cell, recurrent, rnn_cell
 from handloom.ops.softmax import glu, log_softmax, softmax
 from handloom.tensor import check_device
 
@@ -304,6 +306,7 @@ __all__ = [
     "glu",
     "grid_sample",
     "group_norm",
+    "gru_cell",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
@@ -330,6 +333,7 @@ __all__ = [
     "lp_pool1d",
     "lp_pool2d",
     "lp_pool3d",
+    "lstm_cell",
     "masked_fill",
     "matmul",
     "max",
@@ -372,14 +376,17 @@ __all__ = [
     "randn",
     "randperm",
     "reciprocal",
+    "recurrent",
     "relu",
     "relu6",
     "remainder",
     "repeat",
     "reshape",
     "rms_norm",
+    "rnn_cell",
     "rsqrt",
     "scale_",
+    "scaled_dot_product_attention",
     "selu",
     "setitem",
     "sigmoid",

@@ -78,7 +78,7 @@ class Handloom:
         raise Unsupported(f"handloom's case has no {case.op}")
 
     def _step(self, case: Case, inputs: Inputs) -> Callable[[], Any]:
-        hl, nn, optim = self.hl, _module("handloom.nn"), _module("handloom.optim")
+        nn = _module("handloom.nn")
         layers: list[Any] = []
         for index, (i, o) in enumerate(case.shapes):
             if index:
@@ -86,22 +86,29 @@ class Handloom:
             layers.append(nn.Linear(i, o))
         model = nn.Sequential(*layers)
         model.load_state_dict(dict(zip(model.state_dict(), inputs["params"])))
-        lr = case.option("lr")
-        if case.option("optimiser") == "adam":
-            optimiser = optim.Adam(model.parameters(), lr=lr)
-        else:
-            optimiser = optim.SGD(model.parameters(), lr=lr, momentum=0.9)
         functional = nn.functional
         loss_of = (
             functional.binary_cross_entropy_with_logits
             if case.option("loss") == "bce"
             else functional.cross_entropy
         )
-        batches = cycle([(hl.tensor(x), hl.tensor(t)) for x, t in inputs["batches"]])
+        return self.training(
+            case, model.parameters(), lambda x, target: loss_of(model(x), target), inputs["batches"]
+        )
+
+    def training(
+        self, case: Case, parameters: Any, loss_of: Callable[[Any, Any], Any], batches: Any
+    ) -> Callable[[], Any]:
+        """A step of the case's optimiser on the next batch; it returns the loss."""
+        optim, lr = _module("handloom.optim"), case.option("lr")
+        if case.option("optimiser") == "adam":
+            optimiser = optim.Adam(parameters, lr=lr)
+        else:
+            optimiser = optim.SGD(parameters, lr=lr, momentum=0.9)
+        pairs = cycle([(self.hl.tensor(x), self.hl.tensor(t)) for x, t in batches])
 
         def step() -> Any:
-            x, target = next(batches)
-            loss = loss_of(model(x), target)
+            loss = loss_of(*next(pairs))
             loss.backward()
             optimiser.step()
             optimiser.zero_grad()

@@ -76,8 +76,8 @@ class Jax:
             "mean": (lambda x: jnp.mean(x, axis), ("x",)),
             "max": (lambda x: jnp.max(x, axis), ("x",)),
             "softmax": (lambda x: nn.softmax(x, -1), ("x",)),
-            "cross_entropy": (self._cross_entropy, ("x", "target")),
-            "cross_entropy_grad": (jax.value_and_grad(self._cross_entropy), ("x", "target")),
+            "cross_entropy": (self.cross_entropy, ("x", "target")),
+            "cross_entropy_grad": (jax.value_and_grad(self.cross_entropy), ("x", "target")),
         }
         if case.op in simple:
             function, names = simple[case.op]
@@ -117,7 +117,8 @@ class Jax:
 
         return backward
 
-    def _cross_entropy(self, logits: Any, target: Any) -> Any:
+    def cross_entropy(self, logits: Any, target: Any) -> Any:
+        """The mean over rows (N, C) of −log softmax(logits)[target]."""
         rows = self.jnp.arange(logits.shape[0])
         return -self.jax.nn.log_softmax(logits, -1)[rows, target].mean()
 
@@ -128,11 +129,8 @@ class Jax:
         ).mean()
 
     def _step(self, case: Case, inputs: Inputs) -> Callable[[], Any]:
-        """One compiled function for the whole step, with its state donated back to it."""
-        jax, jnp = self.jax, self.jnp
         activation = self._activation(case.option("activation"))
-        loss_of = self._bce if case.option("loss") == "bce" else self._cross_entropy
-        lr = case.option("lr")
+        loss_of = self._bce if case.option("loss") == "bce" else self.cross_entropy
 
         def loss(params: Any, x: Any, target: Any) -> Any:
             last = len(params) // 2 - 1
@@ -140,6 +138,14 @@ class Jax:
                 x = x @ params[2 * layer].T + params[2 * layer + 1]
                 x = activation(x) if layer < last else x
             return loss_of(x, target)
+
+        return self.training(case, inputs["params"], loss, inputs["batches"])
+
+    def training(
+        self, case: Case, parameters: Any, loss: Callable[[Any, Any, Any], Any], batches: Any
+    ) -> Callable[[], Any]:
+        """One compiled function for the whole step, with its state donated back to it."""
+        jax, jnp, lr = self.jax, self.jnp, case.option("lr")
 
         def sgd(state: Any, gradients: Any) -> Any:
             params, first, second, steps = state
@@ -165,15 +171,14 @@ class Jax:
             return update(state, gradients), value
 
         compiled = jax.jit(whole, donate_argnums=0)
-        params = [jax.device_put(p.copy()) for p in inputs["params"]]
+        params = [jax.device_put(p.copy()) for p in parameters]
         first, second = ([jnp.zeros_like(p) for p in params] for _ in range(2))
         state: Any = (params, first, second, jnp.zeros((), case.dtype))
-        batches = cycle([(self._place(x), self._place(t)) for x, t in inputs["batches"]])
+        pairs = cycle([(self._place(x), self._place(t)) for x, t in batches])
 
         def step() -> Any:
             nonlocal state
-            x, target = next(batches)
-            state, value = compiled(state, x, target)
+            state, value = compiled(state, *next(pairs))
             return jax.block_until_ready(value)
 
         return step

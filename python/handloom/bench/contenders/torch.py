@@ -20,8 +20,8 @@ from ..cases import Case
 from ..inputs import Inputs
 from . import Array, Call, Prepared, Unsupported, in_room, once, trajectory
 
-# Steps that decide between optimiser implementations.
-TRIAL_WARM, TRIAL = 10, 40
+# Steps that decide between implementations: so many, or what this time allows.
+TRIAL_WARM, TRIAL, TRIAL_SECONDS = 10, 40, 1.0
 VARIANTS: dict[str, dict[str, bool]] = {
     "fused": {"fused": True},
     "foreach": {"foreach": True},
@@ -142,20 +142,12 @@ class Torch:
         return call
 
     def _step(self, case: Case, inputs: Inputs) -> Prepared:
-        seconds = {name: self._trial(case, inputs, name) for name in VARIANTS}
-        best = min(seconds, key=lambda name: seconds[name])
-        check = self._training(case, inputs, best)
-        timed = self._training(case, inputs, best)
-        return Prepared([timed], trajectory(lambda: float(check())), f"optimiser: {best}")
+        def make(variant: str) -> Callable[[], Any]:
+            return self._training(case, inputs, variant)
 
-    def _trial(self, case: Case, inputs: Inputs, variant: str) -> float:
-        step = self._training(case, inputs, variant)
-        for _ in range(TRIAL_WARM):
-            step()
-        start = time.perf_counter()
-        for _ in range(TRIAL):
-            step()
-        return time.perf_counter() - start
+        best = min(VARIANTS, key=lambda name: pace(make(name)))
+        check, timed = make(best), make(best)
+        return Prepared([timed], trajectory(lambda: check().item()), f"optimiser: {best}")
 
     def _training(self, case: Case, inputs: Inputs, variant: str) -> Callable[[], Any]:
         torch, nn = self.torch, self.torch.nn
@@ -168,11 +160,6 @@ class Torch:
         with torch.no_grad():
             for parameter, value in zip(model.parameters(), inputs["params"]):
                 parameter.copy_(torch.from_numpy(value))
-        lr, options = case.option("lr"), VARIANTS[variant]
-        if case.option("optimiser") == "adam":
-            optimiser = torch.optim.Adam(model.parameters(), lr=lr, **options)
-        else:
-            optimiser = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, **options)
         functional = nn.functional
         loss_of = (
             functional.binary_cross_entropy_with_logits
@@ -180,14 +167,42 @@ class Torch:
             else functional.cross_entropy
         )
         pairs = [(torch.from_numpy(x), torch.from_numpy(t)) for x, t in inputs["batches"]]
-        batches = cycle(pairs)
+        return self.training(
+            case, variant, model.parameters(), lambda x, target: loss_of(model(x), target), pairs
+        )
+
+    def training(
+        self,
+        case: Case,
+        variant: str,
+        parameters: Any,
+        loss_of: Callable[[Any, Any], Any],
+        batches: Any,
+    ) -> Callable[[], Any]:
+        """A step of the case's optimiser, in one of its variants, on the next batch of tensors."""
+        torch = self.torch
+        lr, options = case.option("lr"), VARIANTS[variant]
+        if case.option("optimiser") == "adam":
+            optimiser = torch.optim.Adam(parameters, lr=lr, **options)
+        else:
+            optimiser = torch.optim.SGD(parameters, lr=lr, momentum=0.9, **options)
+        pairs = cycle(batches)
 
         def step() -> Any:
-            x, target = next(batches)
-            loss = loss_of(model(x), target)
+            loss = loss_of(*next(pairs))
             loss.backward()
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             return loss
 
         return step
+
+
+def pace(step: Callable[[], Any]) -> float:
+    """Seconds of a step, from a short trial: a choice between two ways needs no more."""
+    for most in (TRIAL_WARM, TRIAL):
+        done, start = 0, time.perf_counter()
+        while done < most and time.perf_counter() - start < TRIAL_SECONDS:
+            step()
+            done += 1
+    return (time.perf_counter() - start) / done
