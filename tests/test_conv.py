@@ -223,15 +223,33 @@ def test_gradcheck_through_the_tape() -> None:
 
 def test_scratch_stays_small() -> None:
     """No matrix of patches: two megabytes a thread and one copy of the weights at most."""
-    for x, w in (((16, 28, 28, 128), (128, 3, 3, 128)), ((8, 224, 224, 3), (64, 7, 7, 3))):
+    threads = hl.get_num_threads()
+    for x, w, algorithm in (
+        ((16, 28, 28, 128), (128, 5, 5, 128), "direct"),
+        ((8, 224, 224, 3), (64, 7, 7, 3), "direct"),
+        *(((8, 32, 32, c), (c, 3, 3, c), "winograd F(2, 3)") for c in (16, 64, 128, 512, 2000)),
+    ):
         weights = 4 * int(np.prod(w))
-        threads = hl.get_num_threads()
-        (plan,) = kernels.explain("conv2d", x, w, padding=w[1] // 2)
-        assert plan.algorithm == "direct"
-        assert plan.scratch <= (2 << 20) * threads + 2 * weights
+        options: dict[str, Any] = {"padding": w[1] // 2}
+        (plan,) = kernels.explain("conv2d", x, w, **options)
+        assert plan.algorithm == algorithm
+        assert plan.scratch <= (2 << 20) * threads + weights
         out = (*x[:-1], w[0])
-        for plan in kernels.explain("conv2d_backward", out, x, w, padding=w[1] // 2):
-            assert plan.scratch <= (2 << 20) * (threads + 1) + 2 * weights
+        for plan in kernels.explain("conv2d_backward", out, x, w, **options):
+            assert plan.scratch <= (2 << 20) * (threads + 1) + weights
+
+
+def test_a_channel_that_overflows_stays_where_it_is_seen() -> None:
+    """Winograd's sums meet numbers that cancel: none of them may lie outside the kernel."""
+    x = np.ones((2, 12, 12, 32), np.float32)
+    w = rng.standard_normal((32, 3, 3, 32)).astype(np.float32)
+    assert kernels.explain("conv2d", x.shape, w.shape)[0].algorithm.startswith("winograd")
+    for bad in (np.nan, np.inf):
+        x[0, 5, 6, 3] = bad
+        seen = ~np.isfinite(kernels.conv2d(x, w))
+        expected = np.zeros((2, 10, 10, 32), bool)
+        expected[0, 3:6, 4:7] = True
+        assert np.array_equal(seen, expected)
 
 
 def test_far_taps_read_no_more_than_near_ones() -> None:

@@ -36,7 +36,7 @@ WRONG = {
     r"x has shape \(4,\) but dy \(3, 4\)": lambda: kernels.gelu_backward(X, X[0]),
     r"dy has shape \(4,\), expected \(3, 4\)": lambda: kernels.mul_backward(X[0], X, X),
     "gelu: approximate is 'erf', choose": lambda: kernels.gelu(X, approximate="erf"),
-    "clip: min = 2 is not at most max = 1": lambda: kernels.clip(X, 2, 1),
+    r"clip: min = 2\.0 is not at most max = 1\.0": lambda: kernels.clip(X, 2, 1),
     "need has 'c', choose from a, b": lambda: kernels.add_backward(X, X, X, need=("c",)),
     "where: a .* and b .* do not broadcast": lambda: kernels.where(X > 0, X, X[:2]),
     "where: mask .* do not broadcast": lambda: kernels.where(X[:2] > 0, X, X),

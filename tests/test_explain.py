@@ -23,8 +23,9 @@ def test_explanations_are_a_tuple_that_prints_as_a_table():
 @pytest.mark.parametrize(
     ("x", "w", "options", "algorithm", "reason"),
     [
-        ((2, 9, 9, 32), (64, 3, 3, 32), {}, "direct", "where it is"),
-        ((2, 9, 9, 32), (64, 3, 3, 32), {"padding": 1}, "direct", "window"),
+        ((2, 9, 9, 32), (64, 5, 5, 32), {}, "direct", "where it is"),
+        ((2, 9, 9, 32), (64, 5, 5, 32), {"padding": 2}, "direct", "window"),
+        ((2, 9, 9, 32), (64, 3, 3, 32), {"padding": 1}, "winograd F(2, 3)", "multiplications"),
         ((2, 9, 9, 32), (1, 3, 3, 32), {}, "direct", "few channels"),
         ((2, 9, 9, 32), (64, 1, 1, 32), {}, "matmul", "one tap"),
         ((2, 9, 9, 32), (32, 3, 3, 1), {"groups": 32}, "depthwise", "one channel a group"),

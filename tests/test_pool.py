@@ -254,7 +254,7 @@ X = np.ones((2, 6, 5, 3), np.float32)
         ),
         (
             ValueError,
-            r"max_pool2d: kernel_size is \(5000000000, 1\), expected 1 to 2147483647",
+            r"max_pool2d: kernel_size is \(5000000000, 1\), expected below 2\*\*31",
             lambda: kernels.max_pool2d(X, (5_000_000_000, 1)),
         ),
         (

@@ -150,6 +150,13 @@ CASES = (
     _case((2, 5, 5, 6), 9, (3, 3), groups=3, stride=2, padding=1),
     _case((1, 30, 20, 40), 40, (3, 3), padding=1),  # several blocks of rows
     _case((2, 8, 8, 70), 20, (3, 3), padding=1),  # several blocks of channels
+    # 3 × 3 over many channels: through the edges, the tails and the blocks of Winograd's tiles
+    *(_case((2, h, w, 16), 16, (3, 3), padding=1) for h, w in ((6, 12), (7, 12), (9, 15), (1, 99))),
+    *(_case((2, 11, 9, c), k, (3, 3), padding=p) for c, k, p in ((33, 17, 0), (20, 65, 2))),
+    _case((3, 13, 14, 64), 130, (3, 3), padding=((0, 2), (3, 1))),
+    _case((1, 10, 12, 300), 280, (3, 3), padding=1),
+    _case((2, 3, 9, 8, 16), 24, (1, 3, 3), padding=(0, 1, 1)),
+    _case((2, 10, 11, 24), 32, (3, 3), True, padding=1),
     # one channel a group
     *(_case((2, 5, 9, c), c, (3, 3), groups=c, padding=1) for c in (2, 16, 19)),
     _case((2, 9, 11, 17), 17, (3, 3), groups=17, padding=1, stride=2),

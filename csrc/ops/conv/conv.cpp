@@ -2,12 +2,14 @@
 //
 //   a kernel of one tap that moves over every pixel is a matrix product
 //   one channel a group: vectors along the channels (depthwise.cpp)
+//   3 x 3 that moves by one over many channels: Winograd's (winograd.h)
 //   everything else: the direct convolution (correlate.cpp, weight.cpp)
 #include "ops/conv/conv.h"
 
 #include "kernel.h"
 #include "ops/conv/correlate.h"
 #include "ops/conv/weight.h"
+#include "ops/conv/winograd.h"
 #include "ops/matmul/packed.h"
 #include "ops/matmul/product.h"
 
@@ -77,6 +79,20 @@ void use(Plan& p, const CorrelateCut& k) {
   p.worker_bytes = max64(p.worker_bytes, correlate_worker_bytes(k));
 }
 
+void use_winograd(Plan& p, const char* why, const int64_t (&tile)[3], int64_t shared,
+                  int64_t worker) {
+  p.algorithm = "winograd F(2, 3)";
+  p.why = why;
+  for (int i = 0; i < 3; ++i) p.tile[i] = tile[i];
+  p.shared_bytes = shared, p.worker_bytes = worker;
+}
+constexpr const char* kFewer = "16 multiplications where the definition has 36, on many channels";
+
+template <class T>
+void use(Plan& p, const WinogradCut& k, int64_t depth) {
+  use_winograd(p, kFewer, {kTileRows, k.nr, depth}, k.weight_bytes, k.worker_bytes);
+}
+
 template <class T>
 void finish_product(Ctx& ctx, const Product& product, const T* a, const T* b,
                     const Finish<T>& finish, int64_t columns, T* y, T* z) {
@@ -97,6 +113,8 @@ Plan conv_forward_plan(const ConvShape& s) {
     if (s.packed && packed_pays(pixels(s))) p.algorithm = "matmul, packed before";
   } else if (choice == Choice::kDepthwise) {
     use_depthwise(p, depthwise_bytes<T>(c));
+  } else if (winograd_pays<T>(c)) {
+    use<T>(p, winograd_cut<T>(c), c.channels);
   } else {
     use<T>(p, correlate_cut<T>(c));
     if (s.packed && !correlate_cut<T>(c).dot) {
@@ -118,6 +136,8 @@ void conv_forward(Ctx& ctx, const ConvShape& s, const T* x, const T* w, const T*
     finish_product(ctx, forward_product<T>(s), x, w, finish, s.K, y, z);
   } else if (choice == Choice::kDepthwise) {
     depthwise(ctx, c, x, w, finish, y, z);
+  } else if (winograd_pays<T>(c)) {
+    winograd(ctx, c, winograd_cut<T>(c), x, w, finish, y, z);
   } else {
     correlate(ctx, c, correlate_cut<T>(c), x, w, s.packed ? panels : nullptr, finish, y, z);
   }
@@ -135,6 +155,8 @@ Plan conv_backward_data_plan(const ConvShape& s) {
     const Correlation c = backward_correlation(s, phase);
     if (choice == Choice::kDepthwise) {
       use_depthwise(p, depthwise_bytes<T>(c));
+    } else if (winograd_pays<T>(c)) {
+      use<T>(p, winograd_cut<T>(c), c.channels);
     } else {
       use<T>(p, correlate_cut<T>(c));
     }
@@ -154,6 +176,8 @@ void conv_backward_data(Ctx& ctx, const ConvShape& s, const T* dy, const T* w, c
     const Correlation c = backward_correlation(s, phase);
     if (choice == Choice::kDepthwise) {
       depthwise(ctx, c, dy, w, finish, dx, z);
+    } else if (winograd_pays<T>(c)) {
+      winograd(ctx, c, winograd_cut<T>(c), dy, w, finish, dx, z);
     } else {
       correlate(ctx, c, correlate_cut<T>(c), dy, w, static_cast<const T*>(nullptr), finish, dx, z);
     }
@@ -168,6 +192,9 @@ Plan conv_backward_weight_plan(const ConvShape& s) {
     use(p, weight_product<T>(s));
   } else if (choice == Choice::kDepthwise) {
     use_depthwise(p, depthwise_weight_bytes<T>(s));
+  } else if (winograd_weight_pays<T>(s)) {
+    const WinogradWeightCut k = winograd_weight_cut<T>(s);
+    use_winograd(p, kFewer, {kTileRows, k.nr, k.block}, k.partial_bytes, k.worker_bytes);
   } else {
     const WeightCut k = weight_cut<T>(s);
     p.tile[0] = k.mr, p.tile[1] = k.nr, p.tile[2] = k.rows * k.pixels;
@@ -190,6 +217,9 @@ void conv_backward_weight(Ctx& ctx, const ConvShape& s, const T* dy, const T* x,
     case Choice::kDepthwise:
       return depthwise_weight_gradient(ctx, s, dy, x, dw);
     default:
+      if (winograd_weight_pays<T>(s)) {
+        return winograd_weight(ctx, s, winograd_weight_cut<T>(s), dy, x, dw);
+      }
       return weight_gradient(ctx, s, weight_cut<T>(s), dy, x, dw);
   }
 }

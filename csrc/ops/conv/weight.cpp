@@ -171,13 +171,18 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
       }
     }
   });
-  if (k.splits == 1) return;
-  parallel_for(ctx, k.size, 1 << 14, [&](int64_t begin, int64_t end, int) {
+  add_partials(ctx, partial, k.splits, k.size, dw);
+}
+
+template <class T>
+void add_partials(Ctx& ctx, const T* partial, int64_t splits, int64_t size, T* dw) {
+  if (splits == 1) return;
+  parallel_for(ctx, size, 1 << 14, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; i += kLanes<T>) {
       const int64_t n = min64(kLanes<T>, end - i);
       Vec<T> sum = load_n(partial + i, n);
-      for (int64_t split = 1; split < k.splits; ++split) {
-        sum += load_n(partial + split * k.size + i, n);
+      for (int64_t split = 1; split < splits; ++split) {
+        sum += load_n(partial + split * size + i, n);
       }
       store_n(dw + i, sum, n);
     }
@@ -187,7 +192,8 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
 #define HL_INSTANTIATE(T)                                                                        \
   template WeightCut weight_cut<T>(const ConvShape&);                                            \
   template void weight_gradient<T>(Ctx&, const ConvShape&, const WeightCut&, const T*, const T*, \
-                                   T*);
+                                   T*);                                                          \
+  template void add_partials<T>(Ctx&, const T*, int64_t, int64_t, T*);
 HL_INSTANTIATE(float)
 HL_INSTANTIATE(double)
 #undef HL_INSTANTIATE

@@ -24,6 +24,10 @@ template <class T>
 void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* dy, const T* x,
                      T* dw);
 
+// The sum of partial gradients, `size` numbers each, in order; one alone is dw itself.
+template <class T>
+void add_partials(Ctx& ctx, const T* partial, int64_t splits, int64_t size, T* dw);
+
 // For one channel a group.
 template <class T>
 int64_t depthwise_weight_bytes(const ConvShape& s);

@@ -41,7 +41,9 @@ def choice(op: str, name: str, value: str, known: Mapping[str, V]) -> V:
     try:
         return known[value]
     except KeyError:
-        raise ValueError(f"{op}: {name} is {value!r}, expected one of {', '.join(known)}") from None
+        raise ValueError(
+            f"{op}: {name} {value!r} is unknown, expected one of {', '.join(known)}"
+        ) from None
 
 
 def number(op: str, name: str, value: float) -> float:
