@@ -10,32 +10,45 @@ constexpr int64_t P = kWinogradPositions;
 constexpr int64_t kBlockBytes = 512 << 10;  // of V and M: half of a second-level cache
 constexpr int64_t kMoreWeights = 1 << 20;   // U may be larger than w by this
 
-// Where a tile reads and writes: the source begins `first` before the first output.
+// Where the outputs of a tile begin.
 struct Place {
-  int64_t image, row, column;  // of its first output
-};
+  int64_t image, row, column;
 
-Place place_of(const WinogradGrid& g, int64_t tile) {
-  const int64_t line = tile / g.wide;
-  return {line / g.high, line % g.high * 2, tile % g.wide * 2};
-}
+  Place(const WinogradGrid& g, int64_t tile)
+      : image(tile / (g.wide * g.high)),
+        row(tile / g.wide % g.high * 2),
+        column(tile % g.wide * 2) {}
+  void next(const WinogradGrid& g) {
+    if ((column += 2) < 2 * g.wide) return;
+    column = 0;
+    if ((row += 2) < 2 * g.high) return;
+    row = 0, ++image;
+  }
+};
 
 struct Picture {
   int64_t height, width, channels;
 };
 
-// The numbers of size x size pixels from (row, column) on: a line of zeros for those outside.
-template <int size, class T>
-HL_INLINE void pixels_of(const Picture& p, const T* from, int64_t image, int64_t row,
-                         int64_t column, const T* zeros, const T* (&at)[size * size]) {
+// Calls body with a function from i * size + j to the numbers of pixel (row + i, column + j), which are a
+// line of zeros outside the picture.
+template <int size, class T, class Body>
+HL_INLINE void with_pixels(const Picture& p, const T* from, int64_t image, int64_t row,
+                           int64_t column, const T* zeros, Body body) {
+  const int64_t down = p.width * p.channels;
+  const T* corner = from + (image * p.height + row) * down + column * p.channels;
+  if (row >= 0 && row + size <= p.height && column >= 0 && column + size <= p.width) {
+    return body([&](int i) { return corner + i / size * down + i % size * p.channels; });
+  }
+  const T* at[size * size];
   for (int i = 0; i < size; ++i) {
     const bool high = row + i >= 0 && row + i < p.height;
-    const T* line = from + ((image * p.height + row + i) * p.width + column) * p.channels;
     for (int j = 0; j < size; ++j) {
       const bool inside = high && column + j >= 0 && column + j < p.width;
-      at[i * size + j] = inside ? line + j * p.channels : zeros;
+      at[i * size + j] = inside ? corner + i * down + j * p.channels : zeros;
     }
   }
+  body([&](int i) { return at[i]; });
 }
 
 // ---- the transforms, of one vector of channels -----------------------------------------------------
@@ -155,13 +168,14 @@ template <class T>
 void image_block(const WinogradGrid& g, const Picture& p, const int64_t (&first)[2], int64_t tile,
                  int64_t count, int64_t channels, const T* from, const T* zeros,
                  const WinogradSheets& sheets, T* v) {
-  for (int64_t t = 0; t < count; ++t, v += sheets.pitch) {
-    const Place at = place_of(g, tile + t);
-    const T* d[16];
-    pixels_of<4>(p, from, at.image, at.row + first[0], at.column + first[1], zeros, d);
-    by_vectors<T>(channels, [&](int64_t c, auto lanes) {
-      transform_image([&](int i) { return lanes.get(d[i] + c); },
-                      [&](int i, Vec<T> x) { store(v + i * sheets.step + c, x); });
+  Place at(g, tile);
+  for (int64_t t = 0; t < count; ++t, v += sheets.pitch, at.next(g)) {
+    const int64_t row = at.row + first[0], column = at.column + first[1];
+    with_pixels<4>(p, from, at.image, row, column, zeros, [&](auto pixel) {
+      by_vectors<T>(channels, [&](int64_t c, auto lanes) {
+        transform_image([&](int i) { return lanes.get(pixel(i) + c); },
+                        [&](int i, Vec<T> x) { store(v + i * sheets.step + c, x); });
+      });
     });
   }
 }
@@ -171,13 +185,13 @@ template <class T>
 void outputs_block(const WinogradGrid& g, const Picture& p, int64_t tile, int64_t count,
                    int64_t channels, const T* dy, const T* zeros, const WinogradSheets& sheets,
                    T* w) {
-  for (int64_t t = 0; t < count; ++t, w += sheets.pitch) {
-    const Place at = place_of(g, tile + t);
-    const T* e[4];
-    pixels_of<2>(p, dy, at.image, at.row, at.column, zeros, e);
-    by_vectors<T>(channels, [&](int64_t c, auto lanes) {
-      transform_outputs([&](int i) { return lanes.get(e[i] + c); },
-                        [&](int i, Vec<T> x) { store(w + i * sheets.step + c, x); });
+  Place at(g, tile);
+  for (int64_t t = 0; t < count; ++t, w += sheets.pitch, at.next(g)) {
+    with_pixels<2>(p, dy, at.image, at.row, at.column, zeros, [&](auto pixel) {
+      by_vectors<T>(channels, [&](int64_t c, auto lanes) {
+        transform_outputs([&](int i) { return lanes.get(pixel(i) + c); },
+                          [&](int i, Vec<T> x) { store(w + i * sheets.step + c, x); });
+      });
     });
   }
 }
@@ -187,8 +201,8 @@ template <class T>
 void back_block(const WinogradGrid& g, const Picture& y, int64_t tile, int64_t count, int64_t n,
                 const WinogradSheets& sheets, const T* m, const T* bias, T* to) {
   const int64_t down = y.width * y.channels;
-  for (int64_t t = 0; t < count; ++t, m += sheets.pitch) {
-    const Place at = place_of(g, tile + t);
+  Place at(g, tile);
+  for (int64_t t = 0; t < count; ++t, m += sheets.pitch, at.next(g)) {
     T* pixel = to + ((at.image * y.height + at.row) * y.width + at.column) * y.channels;
     const bool right = at.column + 1 < y.width, below = at.row + 1 < y.height;
     by_vectors<T>(n, [&](int64_t j, auto lanes) {
@@ -332,7 +346,7 @@ void winograd(Ctx& ctx, const Correlation& c, const WinogradCut& k, const T* fro
         if (!rest.needed()) continue;
         const int64_t column = p0 * k.nr, columns = min64(c.columns, p1 * k.nr) - column;
         for (int64_t t = 0; t < count;) {  // the tiles of one line at a time
-          const Place at = place_of(k.grid, tile0 + t);
+          const Place at(k.grid, tile0 + t);
           const int64_t run = min64(count - t, k.grid.wide - at.column / 2);
           const int64_t pixels = min64(2 * run, result.width - at.column);
           for (int64_t r = at.row; r < min64(at.row + 2, result.height); ++r) {

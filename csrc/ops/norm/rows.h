@@ -9,8 +9,9 @@
 
 namespace hl::cpu::HL_ISA {
 
-constexpr int64_t kTask = 65536;   // elements worth a task
-constexpr int64_t kPiece = 16384;  // of a long row
+constexpr int64_t kTask = 65536;                    // elements worth a task
+constexpr int64_t kPiece = 16384;                   // of a long row
+constexpr int64_t kPastCaches = int64_t(16) << 20;  // bytes of a result that no cache would keep
 
 struct Two {
   double first, second;
@@ -34,6 +35,13 @@ HL_INLINE Plan row_plan(const RowNormShape& s, int arrays) {
   p.flops = 6.0 * n;
   p.bytes = arrays * n * sizeof(T);
   return p;
+}
+
+// Whether y is written past the caches.
+template <class T>
+HL_INLINE bool goes_past(const RowNormShape& s, const T* y) {
+  return s.rows * s.n * int64_t(sizeof(T)) >= kPastCaches && s.n % kLanes<T> == 0 &&
+         uintptr_t(y) % kVectorBytes == 0;
 }
 
 }  // namespace hl::cpu::HL_ISA

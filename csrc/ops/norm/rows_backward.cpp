@@ -56,7 +56,7 @@ HL_INLINE RowSlope<T> slope_of(const Two& sums, int64_t n, T mean, T rstd) {
 }
 
 // dx of K rows, and what they add to dw and db; each of the three may be null.
-template <class T, RowNormKind kind, int K>
+template <class T, RowNormKind kind, int K, bool Stream = false>
 HL_INLINE void slope_block(const T* dy, const T* x, const T* w, int64_t ld, int64_t n,
                            const RowSlope<T>* slopes, T* dx, T* dw, T* db) {
   for_vectors<T>(n, [=](int64_t i, int64_t lanes) __attribute__((always_inline)) {
@@ -65,14 +65,24 @@ HL_INLINE void slope_block(const T* dy, const T* x, const T* w, int64_t ld, int6
 #pragma GCC unroll 4
     for (int k = 0; k < K; ++k) {
       const RowSlope<T>& s = slopes[k];
-      const Vec<T> g = load_some(dy + k * ld + i, lanes), v = load_some(x + k * ld + i, lanes);
+      const T *from = dy + k * ld + i, *at = x + k * ld + i;
+      if constexpr (K == kBlock) {  // the next block, whose sums want it all at once
+        __builtin_prefetch(from + K * ld);
+        __builtin_prefetch(at + K * ld);
+      }
+      const Vec<T> g = load_some(from, lanes), v = load_some(at, lanes);
       const Vec<T> d = kind == RowNormKind::kRms ? v : v - set1(s.mean);
       weight = fma(g * d, set1(s.a), weight);
       bias += g;
       if (dx) {
         const Vec<T> both =
             kind == RowNormKind::kRms ? d * set1(s.b) : fma(d, set1(s.b), set1(s.c));
-        store_some(dx + k * ld + i, fma(g * wi, set1(s.a), both), lanes);
+        const Vec<T> slope = fma(g * wi, set1(s.a), both);
+        if constexpr (Stream) {
+          store_past_cache(dx + k * ld + i, slope);
+        } else {
+          store_some(dx + k * ld + i, slope, lanes);
+        }
       }
     }
     if (dw) store_some(dw + i, load_some(dw + i, lanes) + weight, lanes);
@@ -86,7 +96,7 @@ struct Gradients {
   T *dx, *dw, *db;
 };
 
-template <class T, RowNormKind kind>
+template <class T, RowNormKind kind, bool Stream>
 void rows_backward(Ctx& ctx, const RowNormShape& s, const Gradients<T>& g, unsigned char* scratch) {
   const int64_t each = rows_of_task(s), tasks = ceil_div(s.rows, each), n = s.n;
   T* part = reinterpret_cast<T*>(scratch);
@@ -107,7 +117,7 @@ void rows_backward(Ctx& ctx, const RowNormShape& s, const Gradients<T>& g, unsig
         }
         T* dx = g.dx ? g.dx + at : nullptr;
         if (k == kBlock) {
-          slope_block<T, kind, kBlock>(g.dy + at, g.x + at, g.w, n, n, slopes, dx, dw, db);
+          slope_block<T, kind, kBlock, Stream>(g.dy + at, g.x + at, g.w, n, n, slopes, dx, dw, db);
         } else {
           for (int64_t i = 0; i < k; ++i) {
             slope_block<T, kind, 1>(g.dy + at + i * n, g.x + at + i * n, g.w, n, n, slopes + i,
@@ -116,6 +126,7 @@ void rows_backward(Ctx& ctx, const RowNormShape& s, const Gradients<T>& g, unsig
         }
       }
     }
+    if (Stream) store_fence();
   });
   if (!g.dw && !g.db) return;
   parallel_for(ctx, ceil_div(n, kColumns), most(1, 256 / tasks),
@@ -203,7 +214,9 @@ void row_norm_backward(Ctx& ctx, const RowNormShape& s, const T* dy, const T* x,
     const auto run = s.kind == kRms ? columns_backward<T, kRms> : columns_backward<T, kLayer>;
     run(ctx, s, g, scratch);
   } else {
-    const auto run = s.kind == kRms ? rows_backward<T, kRms> : rows_backward<T, kLayer>;
+    const bool past = dx && goes_past(s, dx), rms = s.kind == kRms;
+    const auto run = past ? (rms ? rows_backward<T, kRms, true> : rows_backward<T, kLayer, true>)
+                          : (rms ? rows_backward<T, kRms, false> : rows_backward<T, kLayer, false>);
     run(ctx, s, g, scratch);
   }
 }

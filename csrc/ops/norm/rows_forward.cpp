@@ -7,7 +7,6 @@ namespace {
 constexpr int64_t kShortRow = 2048;  // several fit the first cache
 constexpr int64_t kLongRow = 65536;  // forward, where there are few rows besides
 constexpr int64_t kFewRows = 16;
-constexpr int64_t kPastCaches = int64_t(16) << 20;
 
 // S (x - m) and S (x - m)^2
 template <class T>
@@ -87,12 +86,6 @@ HL_INLINE void apply_row(const T* x, const T* w, const T* b, T* y, int64_t n, co
       store_some(y + i, z, lanes);
     }
   });
-}
-
-template <class T>
-HL_INLINE bool goes_past(const RowNormShape& s, const T* y) {
-  return s.rows * s.n * int64_t(sizeof(T)) >= kPastCaches && s.n % kLanes<T> == 0 &&
-         uintptr_t(y) % kVectorBytes == 0;
 }
 
 template <class T, RowNormKind kind, bool Stream>

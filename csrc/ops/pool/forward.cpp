@@ -199,6 +199,28 @@ struct Sum {
     for (int k = 0; k < V; ++k) sum[k] = map.result(sum[k] * set1(scale));
     put_at<T, kTail>(y + at, sum, n, past_cache);
   }
+
+  // The same sums with y between the rows of taps: each is then read from front to back.
+  static bool long_rows(const Window& w) {
+    return w.step[2] * int64_t(sizeof(T)) >= 2048 && w.count[0] * w.count[1] < kShort &&
+           w.count[2] <= kShort && w.count[0] * w.count[1] * w.count[2] > kShort;
+  }
+  template <int V, bool kTail>
+  HL_INLINE void row(const Window& w, const T* x, T* y, int64_t n, bool first, bool last) const {
+    Vec<T> part[V];
+    for (int k = 0; k < V; ++k) part[k] = zero<T>();
+    for (int64_t c = 0; c < w.count[2]; ++c) {
+#pragma GCC unroll 4
+      for (int k = 0; k < V; ++k) {
+        part[k] += map.term(load_at<T, kTail>(x + c * w.step[2] + k * kLanes<T>, n));
+      }
+    }
+    for (int k = 0; k < V; ++k) {
+      if (!first) part[k] = load_at<T, kTail>(y + k * kLanes<T>, n) + part[k];
+      if (last) part[k] = map.result(part[k] * set1(scale));
+    }
+    put_at<T, kTail>(y, part, n, last && past_cache);
+  }
 };
 
 // Pixels of y with windows alike: `count` of n numbers each, `x_step` apart in x and `y_step` in y.
@@ -219,12 +241,36 @@ void pixels(const Fold& fold, const Window& w, const Stretch& s, const T* x, T* 
   }
 }
 
+// Large windows over many channels: one row of taps after the other for all channels of a pixel.
+template <class T, class Fold>
+void long_rows(const Fold& fold, const Window& w, const Stretch& s, const T* x, T* y, int64_t at) {
+  constexpr int L = kLanes<T>;
+  const int64_t rows = w.count[0] * w.count[1];
+  for (int64_t q = 0; q < s.count; ++q, x += s.x_step, at += s.y_step) {
+    for (int64_t r = 0; r < rows; ++r) {
+      const T* from = x + r / w.count[1] * w.step[0] + r % w.count[1] * w.step[1];
+      const bool first = r == 0, last = r + 1 == rows;
+      int64_t c = 0;
+      for (; c + 4 * L <= s.n; c += 4 * L) {
+        fold.template row<4, false>(w, from + c, y + at + c, 0, first, last);
+      }
+      for (; c + L <= s.n; c += L) {
+        fold.template row<1, false>(w, from + c, y + at + c, 0, first, last);
+      }
+      if (c < s.n) fold.template row<1, true>(w, from + c, y + at + c, s.n - c, first, last);
+    }
+  }
+}
+
 template <class T, class Fold>
 HL_INLINE void stretch(const Fold& fold, const Window& w, const Stretch& s, const T* x, T* y,
                        int64_t at) {
   const bool plane = w.count[0] == 1;
   if (plane && w.count[1] == 2 && w.count[2] == 2) return pixels<2, 2>(fold, w, s, x, y, at);
   if (plane && w.count[1] == 3 && w.count[2] == 3) return pixels<3, 3>(fold, w, s, x, y, at);
+  if constexpr (requires { Fold::long_rows(w); }) {
+    if (Fold::long_rows(w)) return long_rows(fold, w, s, x, y, at);
+  }
   pixels<0, 0>(fold, w, s, x, y, at);
 }
 
