@@ -7,6 +7,8 @@
 namespace hl::cpu::HL_ISA {
 namespace {
 
+constexpr int64_t kAheadBytes = 2048;
+
 // The window of one output: how many taps there are along D, H and W, and where the next one lies.
 struct Window {
   int64_t count[3];
@@ -44,6 +46,13 @@ template <class T, bool kTail>
 HL_INLINE Vec<T> load_at(const T* p, int64_t n) {
   return kTail ? load_n(p, n) : load(p);
 }
+// A tap of a small window. Several rows are read side by side, more than the hardware foresees: the ones
+// that come soon are asked for (the third column of a window is the first of the next).
+template <class T, bool kTail, int KW>
+HL_INLINE Vec<T> load_tap(const T* p, int64_t column, int64_t n) {
+  if (KW > 0 && !kTail && column < 2) __builtin_prefetch(p + kAheadBytes / sizeof(T));
+  return load_at<T, kTail>(p, n);
+}
 template <class T, bool kTail, int V>
 HL_INLINE void put_at(T* p, const Vec<T> (&v)[V], int64_t n, bool past_cache) {
   for (int k = 0; k < V; ++k) {
@@ -75,7 +84,7 @@ struct Extreme {
         const Int<Vec<T>> number = same_lanes<T>(tap + c);
 #pragma GCC unroll 4
         for (int k = 0; k < V; ++k) {
-          const Vec<T> v = load_at<T, kTail>(row + c * w.step[2] + k * kLanes<T>, n);
+          const Vec<T> v = load_tap<T, kTail, KW>(row + c * w.step[2] + k * kLanes<T>, c, n);
           const auto wins = (kLargest ? v > best[k] : v < best[k]) | (v != v);
           best[k] = select(wins, v, best[k]);
           winner[k] = select(wins, number, winner[k]);
@@ -110,7 +119,7 @@ struct Extreme<T, NoTaps, kLargest> {
       repeat<KW>(w.count[2], [&](int64_t c) __attribute__((always_inline)) {
 #pragma GCC unroll 4
         for (int k = 0; k < V; ++k) {
-          const Vec<T> v = load_at<T, kTail>(row + c * w.step[2] + k * kLanes<T>, n);
+          const Vec<T> v = load_tap<T, kTail, KW>(row + c * w.step[2] + k * kLanes<T>, c, n);
           best[k] = kLargest ? max(v, best[k]) : min(v, best[k]);
         }
       });
@@ -184,7 +193,7 @@ struct Sum {
 #pragma GCC unroll 4
           for (int k = 0; k < V; ++k) {
             const T* p = first + c * w.step[2] + k * kLanes<T>;
-            part[k] += map.term(load_at<T, kTail>(p, n));
+            part[k] += map.term(load_tap<T, kTail, KW>(p, c, n));
           }
         });
         for (int k = 0; k < V; ++k) sum[k] += part[k];
@@ -390,10 +399,12 @@ HL_DEFINE_KERNEL(pool_forward);
 // ---- places of the winners -----------------------------------------------------------------------
 namespace {
 
+constexpr int64_t kMostPlaces = 64;  // of a window that are worth a table
+
 template <class P>
 void find_places(Ctx& ctx, const PoolShape& s, const P* taps, int64_t* indices) {
   const PoolAxis &D = s.axis[0], &H = s.axis[1], &W = s.axis[2];
-  const int64_t rows = s.N * D.out * H.out;
+  const int64_t rows = s.N * D.out * H.out, window = D.kernel * H.kernel * W.kernel;
   const auto place = [&](const PoolAxis& a, int64_t o, int64_t tap) {
     return s.adaptive ? adaptive_first(a, o) + tap : o * a.stride - a.before + tap * a.dilation;
   };
@@ -402,14 +413,22 @@ void find_places(Ctx& ctx, const PoolShape& s, const P* taps, int64_t* indices) 
         for (int64_t row = begin; row < end; ++row) {
           const int64_t oh = row % H.out, od = row / H.out % D.out;
           for (int64_t ow = 0; ow < W.out; ++ow) {
-            for (int64_t c = 0; c < s.C; ++c) {
-              const int64_t at = (row * W.out + ow) * s.C + c, tap = taps[at];
+            const auto index = [&](int64_t tap) {
               const int64_t d = place(D, od, tap / (H.kernel * W.kernel));
               const int64_t h = place(H, oh, tap / W.kernel % H.kernel);
               const int64_t w = place(W, ow, tap % W.kernel);
               const bool inside = uint64_t(d) < uint64_t(D.in) && uint64_t(h) < uint64_t(H.in) &&
                                   uint64_t(w) < uint64_t(W.in);
-              indices[at] = inside ? (d * H.in + h) * W.in + w : -1;
+              return inside ? (d * H.in + h) * W.in + w : -1;
+            };
+            const P* from = taps + (row * W.out + ow) * s.C;
+            int64_t* to = indices + (row * W.out + ow) * s.C;
+            if (window <= s.C && window <= kMostPlaces) {  // each place once
+              int64_t places[kMostPlaces];
+              for (int64_t tap = 0; tap < window; ++tap) places[tap] = index(tap);
+              for (int64_t c = 0; c < s.C; ++c) to[c] = places[from[c]];
+            } else {
+              for (int64_t c = 0; c < s.C; ++c) to[c] = index(from[c]);
             }
           }
         }
