@@ -29,19 +29,29 @@ struct Block {
 // ---- folds of one pass: y = join over map(x)
 // -----------------------------------------------------
 
-// One vector of columns, up to kBlockRows rows: eight at a time as a tree.
+// Joins up to kTreeRows rows of one vector of columns to its sum: eight as a tree.
+constexpr int kTreeRows = 8;
+template <class T, class M, class J, class Load>
+HL_INLINE Vec<T> fold_rows(Vec<T> sum, int rows, Load at) {
+  if (rows < kTreeRows) {
+    for (int r = 0; r < rows; ++r) sum = J::join(sum, M::map(at(r)));
+    return sum;
+  }
+  Vec<T> v[8];
+#pragma GCC unroll 8
+  for (int k = 0; k < 8; ++k) v[k] = M::map(at(k));
+  for (int k = 0; k < 4; ++k) v[k] = J::join(v[k], v[k + 4]);
+  return J::join(sum, J::join(J::join(v[0], v[2]), J::join(v[1], v[3])));
+}
+
 template <class T, class M, class J, class Load>
 HL_INLINE Vec<T> fold_column(int rows, Load at) {
   Vec<T> sum = set1(J::template kNeutral<T>);
-  int r = 0;
-  for (; r + 8 <= rows; r += 8) {
-    Vec<T> v[8];
-#pragma GCC unroll 8
-    for (int k = 0; k < 8; ++k) v[k] = M::map(at(r + k));
-    for (int k = 0; k < 4; ++k) v[k] = J::join(v[k], v[k + 4]);
-    sum = J::join(sum, J::join(J::join(v[0], v[2]), J::join(v[1], v[3])));
+  for (int r = 0; r < rows; r += kTreeRows) {
+    const int left = rows - r < kTreeRows ? rows - r : kTreeRows;
+    sum = fold_rows<T, M, J>(sum, left,
+                             [&](int k) __attribute__((always_inline)) { return at(r + k); });
   }
-  for (; r < rows; ++r) sum = J::join(sum, M::map(at(r)));
   return sum;
 }
 
@@ -74,9 +84,22 @@ struct OnePass {
     if constexpr (kParts > 1) p[1] = 0;
   }
   static HL_INLINE void columns(const Block<T>& b, Where, double (*p)[kStrip]) {
-    for_columns(b, [&](int64_t c, int lanes, auto at) __attribute__((always_inline)) {
-      put<T>(p[0] + c, fold_column<T, M, J>(b.rows, at), lanes);
-    });
+    // Not more rows at once than the hardware foresees.
+    alignas(64) T sums[kStrip];
+    for (int r = 0; r < b.rows; r += kTreeRows) {
+      const int rows = b.rows - r < kTreeRows ? b.rows - r : kTreeRows;
+      const bool last = r + rows == b.rows;
+      for_columns(b, [&](int64_t c, int lanes, auto at) __attribute__((always_inline)) {
+        Vec<T> sum = r ? load(sums + c) : set1(J::template kNeutral<T>);
+        sum = fold_rows<T, M, J>(sum, rows,
+                                 [&](int k) __attribute__((always_inline)) { return at(r + k); });
+        if (last) {
+          put<T>(p[0] + c, sum, lanes);
+        } else {
+          store(sums + c, sum);
+        }
+      });
+    }
     if constexpr (kParts > 1) {
       for (int64_t c = 0; c < b.width; ++c) p[1][c] = 0;
     }
