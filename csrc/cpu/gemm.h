@@ -65,6 +65,15 @@ GemmCut narrow_cut(int64_t M, int64_t N, int64_t K, bool a_direct, bool b_along_
   return g;
 }
 
+// Few numbers in C and a long sum, as in the gradient of a layer's weights over many rows: the sum is what
+// there is to share out, and both sides are read once.
+template <class T>
+constexpr bool is_long(int64_t M, int64_t N, int64_t K) {
+  const bool few_tiles = ceil_div(M, kTileRows) * ceil_div(N, kTileColumns<T>) < 8;
+  if (few_tiles) return K >= 8192 / int64_t(sizeof(T));
+  return M * N * int64_t(sizeof(T)) <= (128 << 10) && K >= 32 * max64(M, N);
+}
+
 template <class T>
 GemmCut gemm_cut(int64_t M, int64_t N, int64_t K, bool a_direct, bool b_direct) {
   constexpr int64_t size = sizeof(T);
@@ -83,8 +92,10 @@ GemmCut gemm_cut(int64_t M, int64_t N, int64_t K, bool a_direct, bool b_direct) 
   g.rows = max64(1, min64(32, row_panels * ceil_div(column_panels, g.columns) / 16));
   g.rows = ceil_div(row_panels, ceil_div(row_panels, g.rows));
   g.splits = 1;
-  if (ceil_div(M, g.mr) * ceil_div(N, g.nr) < 8 && K >= 4 * g.kc) {
-    g.splits = min64(32, K / (2 * g.kc));
+  if (is_long<T>(M, N, K)) {
+    // A quarter of a megabyte of both sides stays in the second-level cache from tile to tile.
+    g.kc = even_part(K, max64(64, min64(2048, (256 << 10) / (M + N)) / size), 8);
+    g.splits = max64(1, min64(16, K / (2 * g.kc)));
   }
   if (!a_direct) g.a_bytes = round_up((row_panels * g.mr * g.kc + kLanes<T>)*size, 64);
   if (!b_direct) g.b_bytes = round_up(column_panels * g.nr * g.kc * size, 64);
@@ -196,23 +207,26 @@ void gemm_split(Ctx& ctx, const GemmCut& g, const A& a, const B& b, const Output
       }
     }
   });
-  for (int64_t step = 1; step < g.splits; step *= 2) {
-    for (int64_t s = 0; s + step < g.splits; s += 2 * step) {
-      T* into = partial + s * size;
-      const T* from = partial + (s + step) * size;
-      for (int64_t i = 0; i < size; i += kLanes<T>) {
-        const int64_t n = min64(kLanes<T>, size - i);
-        store_n(into + i, load_n(into + i, n) + load_n(from + i, n), n);
+  parallel_for(ctx, g.M, max64(1, (1 << 14) / (g.N * g.splits)), [&](int64_t r0, int64_t r1, int) {
+    const int64_t begin = r0 * g.N, end = r1 * g.N;
+    for (int64_t step = 1; step < g.splits; step *= 2) {
+      for (int64_t s = 0; s + step < g.splits; s += 2 * step) {
+        T* into = partial + s * size;
+        const T* from = partial + (s + step) * size;
+        for (int64_t i = begin; i < end; i += kLanes<T>) {
+          const int64_t n = min64(kLanes<T>, end - i);
+          store_n(into + i, load_n(into + i, n) + load_n(from + i, n), n);
+        }
       }
     }
-  }
-  for (int64_t i = 0; i < g.M; ++i) {
-    for (int64_t j = 0; j < g.N; ++j) {
-      T* q = out.c + i * out.rs + j * out.cs;
-      T value = out.alpha * partial[i * g.N + j];
-      *q = out.beta == T(0) ? value : value + out.beta * *q;
+    for (int64_t i = r0; i < r1; ++i) {
+      for (int64_t j = 0; j < g.N; ++j) {
+        T* q = out.c + i * out.rs + j * out.cs;
+        T value = out.alpha * partial[i * g.N + j];
+        *q = out.beta == T(0) ? value : value + out.beta * *q;
+      }
     }
-  }
+  });
   if (epilogue) epilogue->apply(epilogue->self, 0, g.M, 0, g.N);
 }
 

@@ -41,7 +41,7 @@ Product choose_product(const ProductView& original) {
   if (narrow.M <= (few ? 2 : kDotRows) && narrow.b_rs == 1 && v.K >= kLanes<T>) {
     p.algorithm = Algorithm::kDot;
   } else if (narrow.M <= (few ? 2 : kAxpyRows) && narrow.b_cs == 1 &&
-             narrow.N * narrow.K >= (1 << 15)) {
+             narrow.N >= 8 * kTileColumns<T> && narrow.N * narrow.K >= (1 << 15)) {
     p.algorithm = Algorithm::kAxpy;
   } else {
     p.algorithm = Algorithm::kTiles;
@@ -65,8 +65,9 @@ Product choose_product(const ProductView& original) {
   const bool b_along_k = v.b_rs == 1 && v.b_cs != 1;
   if ((b_along_k && v.M < v.N && v.M <= 512) || (v.c_rs == 1 && v.c_cs != 1)) v = transposed(v);
   p.view = v;
-  p.a_direct = read_a_in_place<T>(v);
-  p.b_direct = read_b_in_place<T>(v);
+  const bool once = is_long<T>(v.M, v.N, v.K);  // the cache holds what the next tiles read again
+  p.a_direct = read_a_in_place<T>(v) || (once && v.a_rs == 1);
+  p.b_direct = read_b_in_place<T>(v) || (once && v.b_cs == 1 && v.N % kLanes<T> == 0);
   p.gemm = gemm_cut<T>(v.M, v.N, v.K, p.a_direct, p.b_direct);
   p.shared_bytes = gemm_shared_bytes(p.gemm);
   p.worker_bytes = gemm_worker_bytes(p.gemm);
