@@ -238,21 +238,31 @@ int64_t depthwise_weight_bytes(const ConvShape& s) {
 
 namespace {
 
-// sum[r][k] += dy * x over outputs [q0, q1) of one line, for the taps of R kernel rows, S next to each
-// other in each: all inside, or looked at one by one.
-template <class T, int R, int S, bool EDGE>
-HL_INLINE void add_line(const T* dy, const T* const* x, int64_t q0, int64_t q1, int64_t step,
-                        int64_t delta, int64_t first, int64_t size, int64_t C, int64_t n,
-                        Vec<T> (*sum)[S]) {
+constexpr int kGradientRows = 4;  // lines of dy that share each load of x
+
+// sum[r][k] += dy[p] * x[p + r] over outputs [q0, q1) of P lines, for the taps of R kernel rows, S next to
+// each other in each: all inside, or looked at one by one.
+template <class T, int P, int R, int S, bool EDGE>
+HL_INLINE void add_lines(const T* dy, int64_t down, const T* const* x, int64_t q0, int64_t q1,
+                         int64_t step, int64_t delta, int64_t first, int64_t size, int64_t C,
+                         int64_t n, Vec<T> (*sum)[S]) {
   auto add = [&](auto get) __attribute__((always_inline)) {
     for (int64_t q = q0; q < q1; ++q) {
-      const Vec<T> g = get(dy + q * C);
+      Vec<T> g[P];
+#pragma GCC unroll 8
+      for (int p = 0; p < P; ++p) g[p] = get(dy + p * down + q * C);
 #pragma GCC unroll 8
       for (int k = 0; k < S; ++k) {
         const int64_t at = q * step + first + k * delta;
         if (EDGE && (at < 0 || at >= size)) continue;
 #pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) sum[r][k] = fma(g, get(x[r] + at * C), sum[r][k]);
+        for (int row = 0; row < P + R - 1; ++row) {
+          const Vec<T> v = get(x[row] + at * C);
+#pragma GCC unroll 8
+          for (int p = 0; p < P; ++p) {
+            if (p <= row && row < p + R) sum[row - p][k] = fma(g[p], v, sum[row - p][k]);
+          }
+        }
       }
     }
   };
@@ -285,30 +295,41 @@ void add_taps(const ConvShape& s, const T* dy, const T* x, int64_t image, int64_
 #pragma GCC unroll 8
       for (int k = 0; k < S; ++k) sum[r][k] = zero<T>();
     }
-    for (int64_t p = p0; p < p1; ++p) {
-      const int64_t h = p * s.stride[1] - s.pad[1] + t1 * s.dilation[1];
-      const T* rows[R];
-      for (int r = 0; r < R; ++r) {
-        rows[r] = x + ((image * s.in[0] + d) * s.in[1] + h + r * s.dilation[1]) * width * C + at;
-      }
-      const T* grad = dy + ((image * s.out[0] + plane) * s.out[1] + p) * outputs * C + at;
-      auto add = [&](auto live, const T* const* from, Vec<T>(*to)[S], int64_t q0, int64_t q1,
-                     auto edge) __attribute__((always_inline)) {
-        add_line<T, decltype(live)::value, S, decltype(edge)::value>(grad, from, q0, q1, step,
-                                                                     delta, first, width, C, n, to);
+    const T* pixels = x + (image * s.in[0] + d) * s.in[1] * width * C + at;
+    const T* grads = dy + (image * s.out[0] + plane) * s.out[1] * outputs * C + at;
+    const int64_t apart = s.dilation[1], down = outputs * C;
+    auto row_of = [&](int64_t p) { return p * s.stride[1] - s.pad[1] + t1 * apart; };
+    // Outputs of `lines` lines, of which `live` kernel rows from r on lie in the image.
+    auto add = [&](auto lines, auto live, int64_t p, int r) __attribute__((always_inline)) {
+      constexpr int P = decltype(lines)::value, R1 = decltype(live)::value;
+      const T* rows[P + R1 - 1];
+      for (int i = 0; i < P + R1 - 1; ++i)
+        rows[i] = pixels + (row_of(p) + (r + i) * apart) * width * C;
+      auto run = [&](int64_t q0, int64_t q1, auto edge) __attribute__((always_inline)) {
+        add_lines<T, P, R1, S, decltype(edge)::value>(grads + p * down, down, rows, q0, q1, step,
+                                                      delta, first, width, C, n, sum + r);
       };
-      if (h >= 0 && h + (R - 1) * s.dilation[1] < s.in[1]) {
-        add(Number<R>{}, rows, sum, 0, inner, Edge<true>{});
-        add(Number<R>{}, rows, sum, inner, outer, Edge<false>{});
-        add(Number<R>{}, rows, sum, outer, outputs, Edge<true>{});
+      run(0, inner, Edge<true>{});
+      run(inner, outer, Edge<false>{});
+      run(outer, outputs, Edge<true>{});
+    };
+    const bool dense = s.stride[1] == 1 && apart == 1;  // lines of dy meet the same lines of x
+    for (int64_t p = p0; p < p1;) {
+      const int64_t h = row_of(p), last = h + (R - 1) * apart;
+      if (h >= 0 && dense && p + kGradientRows <= p1 && last + kGradientRows <= s.in[1]) {
+        add(Number<kGradientRows>{}, Number<R>{}, p, 0);
+        p += kGradientRows;
+        continue;
+      }
+      if (h >= 0 && last < s.in[1]) {
+        add(Number<1>{}, Number<R>{}, p, 0);
       } else {
         for (int r = 0; r < R; ++r) {
-          const int64_t row = h + r * s.dilation[1];
-          if (row >= 0 && row < s.in[1]) {
-            add(Number<1>{}, rows + r, sum + r, 0, outputs, Edge<true>{});
-          }
+          const int64_t row = h + r * apart;
+          if (row >= 0 && row < s.in[1]) add(Number<1>{}, Number<1>{}, p, r);
         }
       }
+      ++p;
     }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
