@@ -157,6 +157,10 @@ CASES = (
     _case((1, 10, 12, 300), 280, (3, 3), padding=1),
     _case((2, 3, 9, 8, 16), 24, (1, 3, 3), padding=(0, 1, 1)),
     _case((2, 10, 11, 24), 32, (3, 3), True, padding=1),
+    # one channel to few
+    *(_case((2, 6, q, 1), k, (3, 5), padding=2) for q, k in ((7, 6), (29, 8), (33, 3), (70, 1))),
+    _case((2, 9, 20, 1), 6, (3, 3), stride=(2, 1), padding=1),
+    _case((1, 4, 5, 20, 1), 4, (2, 3, 3), padding=1),
     # one channel a group
     *(_case((2, 5, 9, c), c, (3, 3), groups=c, padding=1) for c in (2, 16, 19)),
     _case((2, 9, 11, 17), 17, (3, 3), groups=17, padding=1, stride=2),

@@ -71,7 +71,9 @@ void use_depthwise(Plan& p, int64_t bytes) {
 template <class T>
 void use(Plan& p, const CorrelateCut& k) {
   if (k.dot) p.algorithm = "direct, lanes along the sum";
-  p.why = k.dot        ? "a tile as wide as a vector would be mostly empty with so few channels"
+  if (k.planar) p.algorithm = "direct, lanes along the pixels";
+  p.why = k.dot || k.planar
+              ? "a tile as wide as a vector would be mostly empty with so few channels"
           : k.in_place ? "no tap leaves the image: tiles read it where it is"
                        : "tiles read the image from a window with its padding, in the second cache";
   p.tile[0] = k.mr, p.tile[1] = k.nr, p.tile[2] = k.run;
@@ -117,7 +119,7 @@ Plan conv_forward_plan(const ConvShape& s) {
     use<T>(p, winograd_cut<T>(c), c.channels);
   } else {
     use<T>(p, correlate_cut<T>(c));
-    if (s.packed && !correlate_cut<T>(c).dot) {
+    if (s.packed && correlate_cut<T>(c).panels_fit()) {
       p.algorithm = "direct, packed before", p.shared_bytes = 0;
     }
   }

@@ -10,6 +10,7 @@
 
 #include "cpu/gemm.h"
 #include "ops/conv/dot_line.h"
+#include "ops/conv/planar_line.h"
 
 namespace hl::cpu::HL_ISA {
 namespace {
@@ -164,11 +165,13 @@ CorrelateCut correlate_cut(const Correlation& c) {
   const int64_t size = sizeof(T);
   CorrelateCut k = {};
   const int64_t taps = taps_of(c);
-  k.in_place = !leaves_image(a[0]) && !leaves_image(a[1]) && !leaves_image(a[2]);
+  k.planar = c.groups == 1 && c.channels == 1 && c.columns <= kPlanarChannels<T> &&
+             a[2].step == 1 && a[2].delta == 1 && a[2].taps > 1;
+  k.in_place = !k.planar && !leaves_image(a[0]) && !leaves_image(a[1]) && !leaves_image(a[2]);
   const bool merged = a[2].taps == 1 || (a[2].delta == 1 && (c.groups == 1 || !k.in_place));
   k.run = c.channels * (merged ? a[2].taps : 1);
-  k.dot = c.columns <= kLanes<T> / 2 && k.run >= kLanes<T>;
-  k.nr = k.dot ? c.columns : kTileColumns<T>;
+  k.dot = !k.planar && c.columns <= kLanes<T> / 2 && k.run >= kLanes<T>;
+  k.nr = k.panels_fit() ? kTileColumns<T> : c.columns;
   k.depth = taps * c.channels;
   k.panels = ceil_div(c.columns, k.nr);
   k.weight_bytes = round_up(c.groups * k.panels * k.nr * k.depth * size, 64);
@@ -205,7 +208,8 @@ CorrelateCut correlate_cut(const Correlation& c) {
     k.pitch[1] = stretches(a[2], k.pixels).size * k.pitch[2];
     k.pitch[0] = stretches(a[1], k.rows).size * k.pitch[1];
     k.apart[1] = stretches(a[1], k.rows).apart, k.apart[2] = stretches(a[2], k.pixels).apart;
-    k.window_bytes = round_up(a[0].taps * k.pitch[0] * size, 64);
+    const int64_t beyond = k.planar ? kTileColumns<T> : 0;  // read in whole tiles
+    k.window_bytes = round_up((a[0].taps * k.pitch[0] + beyond) * size, 64);
   }
   k.runs = taps > 0 ? k.depth / max64(1, k.run) : 0;
   if (c.channels == 0) k.runs = 0;
@@ -219,7 +223,7 @@ void correlate(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* f
   const T* packed = panels;
   Finish<T> rest = finish;  // the sums start from the bias
   rest.b = nullptr;
-  if (!panels || k.dot) {
+  if (!panels || !k.panels_fit()) {
     T* own = reinterpret_cast<T*>(ctx.shared);
     pack_weights(ctx, c, k, w, own);
     packed = own;
@@ -266,7 +270,11 @@ void correlate(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* f
                              packed + b.group * panel_size, k.depth, bias, line, step},
                             b.pixels, c.columns);
               }
-              for (int64_t q = 0; q < b.pixels && !k.dot; q += k.mr) {
+              if (k.planar) {
+                planar_line<T>({k.run, k.runs, pixels, at, packed, c.columns, bias, line, step},
+                               b.pixels);
+              }
+              for (int64_t q = 0; q < b.pixels && k.panels_fit(); q += k.mr) {
                 const int64_t rows = min64(k.mr, b.pixels - q);
                 for (int64_t p = p0; p < p1; ++p) {
                   const int64_t n = min64(k.nr, c.columns - p * k.nr);

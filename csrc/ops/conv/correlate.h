@@ -41,15 +41,18 @@ Correlation backward_correlation(const ConvShape& s, int64_t phase);
 struct CorrelateCut {
   bool in_place;         // no tap leaves the image: read it where it is
   bool dot;              // few columns: lanes along the sum (dot_line.h)
+  bool planar;           // from one channel to few columns: lanes along the pixels (planar_line.h)
   int64_t mr, nr;        // pixels and channels of a tile
   int64_t rows, pixels;  // of a task
   int64_t row_tasks, pixel_tasks, tasks;
-  int64_t group_panels;   // panels of W that stay in the cache together
-  int64_t panels, depth;  // of W: panels of nr columns (whole columns if `dot`), numbers per column
-  int64_t run, runs;      // the taps of one pixel as stretches of contiguous numbers
-  int64_t pitch[3];       // of what the tile reads, in numbers: planes, rows, pixels
-  int64_t apart[3];       // rows and pixels from one tap to the next
+  int64_t group_panels;  // panels of W that stay in the cache together
+  int64_t panels,
+      depth;  // of W: panels of nr columns (all that there are if `dot` or `planar`), numbers per column
+  int64_t run, runs;  // the taps of one pixel as stretches of contiguous numbers
+  int64_t pitch[3];   // of what the tile reads, in numbers: planes, rows, pixels
+  int64_t apart[3];   // rows and pixels from one tap to the next
   int64_t window_bytes, weight_bytes;
+  bool panels_fit() const { return !dot && !planar; }  // those of the register tile (matmul/pack.h)
 };
 
 // What a window holds along one axis: all that the taps of some neighbouring outputs read, or, where the
