@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class GaussianNoise(Transform):
     """
 
     words = 2
-    axes = (3, 4)
+    axes: ClassVar[tuple[int, ...]] = (3, 4)
 
     def __init__(
         self,
