@@ -92,6 +92,7 @@ def series(
         for (name, values), colour in zip(others, colours(len(others))):
             axes[0].plot(time, values, color=colour, lw=1.4, label=name)
         axes[0].set(xlabel=x_label, ylabel=y_label)
+        axes[0].margins(y=0.15)  # room for the legend
         axes[0].legend(ncols=len(lines))
     return figure
 
