@@ -20,7 +20,7 @@ from .sequence import Reader, vowels
 from .task import Context, Task
 
 FAR = 1e6  # how far a loss is followed; beyond lie Inf and NaN
-GAIN = 2.0  # factor by which a state grows in a step, along its fastest direction
+GAIN = 2.0  # a state may grow by this factor in each step
 
 
 def build(inputs: int, classes: int) -> Reader:
@@ -97,7 +97,7 @@ def _run(context: Context) -> None:
         "clipping-norms",
         plots.steps,
         {f"{name} clipping": values for name, values in norms.items()},
-        f"Recurrent weights that grow a state by {GAIN} a step",
+        f"Recurrent weights of {GAIN:g} times an orthogonal matrix",
         "training step",
         "norm of the gradient, before clipping",
     )

@@ -15,7 +15,7 @@ from ..nn import functional as F
 from ..tensor import Array, Tensor
 from .task import Context, Task
 
-STREAMS, STEPS = 16, 64  # places at which the text is read at once, characters between two steps
+STREAMS, STEPS = 16, 64  # places at which the text is read at once, letters between two steps
 BITS = 1 / math.log(2)
 
 
@@ -183,7 +183,11 @@ def _run(context: Context) -> None:
         [*((names[n], f"{value:.3f}") for n, value in orders.items()), ("LSTM", f"{found:.3f}")],
     )
     written = write(model, alphabet, "The ", 60 if context.quick else 600, context.seed)
-    lines = [piece for line in written.splitlines() for piece in textwrap.wrap(line, 92)]
+    lines = [
+        piece
+        for line in written.splitlines()
+        for piece in textwrap.wrap(" ".join(line.split()), 92)
+    ]
     context.table("What it writes", ("after 'The '",), [(line,) for line in lines])
     from . import plots
 
