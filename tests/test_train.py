@@ -495,3 +495,38 @@ def test_other_bad_arguments():
         train.EarlyStopping(patience=0)
     with pytest.raises(TypeError, match="on_step_end expects a function, got int"):
         train.LambdaCallback(on_step_end=3)
+
+
+class LastStep(nn.Module):
+    """The state in which a network ends."""
+
+    def __init__(self, cell):
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x, lengths=None):
+        return self.cell(x, None, lengths)[0][:, -1]
+
+
+def test_gradient_by_step_shrinks_as_the_weights_say():
+    """h = relu(x + w h) with x >= 0: the gradient of step t is w^(T - 1 - t)."""
+    cell = nn.RNN(1, 1, nonlinearity="relu", bias=False)
+    for p, value in zip(cell.parameters(), (1.0, 0.5)):
+        nn.init.constant_(p, value)
+    x = np.ones((1, 6, 1), np.float32)
+    norms = train.gradient_by_step(
+        LastStep(cell), (x, np.zeros((1, 1), np.float32)), lambda y, t: (y - t).sum()
+    )
+    np.testing.assert_allclose(norms, 0.5 ** np.arange(5, -1, -1), rtol=1e-6)
+    assert all(p.grad is None for p in cell.parameters())
+
+
+def test_gradient_by_step_takes_lengths_and_wants_sequences():
+    model = LastStep(nn.GRU(2, 3))
+    x = np.ones((2, 5, 2), np.float32)
+    batch = (x, np.array([5, 2]), np.zeros((2, 3), np.float32))
+    assert (train.gradient_by_step(model, batch, F.mse_loss) > 0).all()
+    with pytest.raises(
+        ValueError, match=r"gradient_by_step: x has shape \(2, 5\), expected \(N, T"
+    ):
+        train.gradient_by_step(model, (x[..., 0], x), F.mse_loss)

@@ -27,6 +27,7 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_order(m);
   hl::bind::register_softmax(m);
   hl::bind::register_loss(m);
+  hl::bind::register_ctc(m);
   hl::bind::register_pointwise_loss(m);
   hl::bind::register_mismatch(m);  // last: it wraps the others' functions
 }

@@ -9,6 +9,7 @@ void register_attention(pybind11::module_& m);
 void register_bench(pybind11::module_& m);
 void register_binary(pybind11::module_& m);
 void register_conv(pybind11::module_& m);
+void register_ctc(pybind11::module_& m);
 void register_elementwise(pybind11::module_& m);
 void register_grid(pybind11::module_& m);
 void register_runtime(pybind11::module_& m);

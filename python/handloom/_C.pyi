@@ -444,6 +444,26 @@ def pointwise_loss_backward(
     reduction: int,
     need: int = 1,
 ) -> tuple[Array | None, Array | None]: ...
+def ctc_loss_forward(
+    log_probs: Array,
+    targets: Array,
+    input_lengths: Array,
+    target_lengths: Array,
+    blank: int,
+    reduction: int,
+    zero_infinity: bool,
+) -> tuple[Array, Array]: ...
+def ctc_loss_backward(
+    dy: Array,
+    log_probs: Array,
+    targets: Array,
+    input_lengths: Array,
+    target_lengths: Array,
+    blank: int,
+    reduction: int,
+    zero_infinity: bool,
+    saved: Array,
+) -> Array: ...
 def gaussian_kl_forward(mu: Array, logvar: Array, reduction: int) -> Array: ...
 def gaussian_kl_backward(
     dy: Array, mu: Array, logvar: Array, reduction: int, need: int = 3

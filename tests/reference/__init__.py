@@ -8,6 +8,7 @@ from harness import Op
 from . import (
     attention,
     conv,
+    ctc,
     dense,
     elementwise,
     layout,
@@ -24,6 +25,7 @@ from . import (
 _FAMILIES = (
     attention,
     conv,
+    ctc,
     dense,
     elementwise,
     layout,

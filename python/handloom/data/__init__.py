@@ -2,6 +2,7 @@
 
 from . import augment as augment
 from .catalog import Data, load, names
+from .corpus import TOKEN_CLASSES, python_sources, python_topics, token_classes
 from .dataset import Dataset, Subset, TensorDataset, collate
 from .loader import DataLoader
 from .preprocess import Standardizer, one_hot, standardize
@@ -10,6 +11,7 @@ from .splits import k_fold, split, train_test_split
 from .table import Table, read_csv
 
 __all__ = [
+    "TOKEN_CLASSES",
     "Data",
     "DataLoader",
     "Dataset",
@@ -23,11 +25,14 @@ __all__ = [
     "load",
     "names",
     "one_hot",
+    "python_sources",
+    "python_topics",
     "read_cifar10",
     "read_csv",
     "read_idx",
     "read_npz",
     "split",
     "standardize",
+    "token_classes",
     "train_test_split",
 ]

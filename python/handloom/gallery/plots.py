@@ -57,11 +57,43 @@ def learning(
     return figure
 
 
-def curves(lines: Mapping[str, Sequence[float]], title: str, label: str) -> Figure:
+def curves(
+    lines: Mapping[str, Sequence[float]], title: str, label: str, x_label: str = "epoch"
+) -> Figure:
     """Draws one line for each name, by epoch."""
     with figure_of(title) as (figure, axes):
         _lines(axes[0], lines, label)
+        axes[0].set(xlabel=x_label)
         axes[0].set_ylim(bottom=0)
+    return figure
+
+
+def steps(
+    lines: Mapping[str, Sequence[float] | Array], title: str, x_label: str, y_label: str
+) -> Figure:
+    """Draws one line for each name by step, logarithmic; 0 and NaN have no place."""
+    with figure_of(title) as (figure, axes):
+        for (name, values), colour in zip(lines.items(), colours(len(lines))):
+            shown = np.where(np.asarray(values) > 0, values, np.nan)
+            axes[0].plot(range(1, len(shown) + 1), shown, lw=1.4, color=colour, label=name)
+        axes[0].set_yscale("log")
+        axes[0].set(xlabel=x_label, ylabel=y_label)
+        axes[0].legend()
+    return figure
+
+
+def series(
+    time: Array, lines: Mapping[str, Array], title: str, x_label: str, y_label: str
+) -> Figure:
+    """Draws values over time: the first line, what was seen, in grey behind the others."""
+    with figure_of(title, width=9.6) as (figure, axes):
+        seen, *others = lines.items()
+        axes[0].plot(time, seen[1], "o-", ms=3, color=FAINT, label=seen[0])
+        for (name, values), colour in zip(others, colours(len(others))):
+            axes[0].plot(time, values, color=colour, lw=1.4, label=name)
+        axes[0].set(xlabel=x_label, ylabel=y_label)
+        axes[0].margins(y=0.15)  # room for the legend
+        axes[0].legend(ncols=len(lines))
     return figure
 
 

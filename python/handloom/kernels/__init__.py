@@ -86,6 +86,7 @@ from .conv import (
     conv_transpose3d,
     conv_transpose3d_backward,
 )
+from .ctc import ctc_loss, ctc_loss_backward
 from .dense import (
     linear,
     linear_backward,
@@ -434,6 +435,8 @@ __all__ = [
     "cos_backward",
     "cross_entropy",
     "cross_entropy_backward",
+    "ctc_loss",
+    "ctc_loss_backward",
     "cumsum",
     "cumsum_backward",
     "dice_loss",

@@ -265,3 +265,30 @@ def _kind(kind: str, op: str) -> str:
         names = ", ".join(ops.GAN_KINDS)
         raise ValueError(f"{op}: kind {kind!r} is unknown, expected one of {names}")
     return kind
+
+
+class CTCLoss(_Loss):
+    """Loss of a transcript without an alignment; see `F.ctc_loss`.
+
+    Shapes: log_probs (N, T, C), targets (N, S) or (sum,), both lengths (N,).
+
+    Args:
+        blank: The class that stands for nothing.
+        reduction: "mean", of the losses by their targets' lengths; "sum" or "none".
+        zero_infinity: Whether a target that does not fit has loss and gradient 0, not infinity.
+    """
+
+    def __init__(
+        self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False
+    ) -> None:
+        super().__init__(reduction)
+        self.blank = blank
+        self.zero_infinity = zero_infinity
+
+    def forward(
+        self, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any
+    ) -> Tensor:
+        return ops.ctc_loss(
+            log_probs, targets, input_lengths, target_lengths,
+            self.blank, self.reduction, self.zero_infinity,
+        )  # fmt: skip

@@ -68,6 +68,7 @@ from handloom.ops.creation import (
     zeros,
     zeros_like,
 )
+from handloom.ops.ctc import ctc_loss
 from handloom.ops.dense import ACTIVATIONS, linear, matmul
 from handloom.ops.einsum import einsum
 from handloom.ops.elementwise import (
@@ -273,6 +274,7 @@ __all__ = [
     "cos",
     "cosine_similarity",
     "cross_entropy",
+    "ctc_loss",
     "cumsum",
     "diagonal",
     "dice_loss",

@@ -2,7 +2,7 @@
 
 from . import metrics
 from .callbacks import Callback, Checkpoint, EarlyStopping, LambdaCallback, TerminateOnNaN
-from .diagnose import GradientReport, diagnose
+from .diagnose import GradientReport, diagnose, gradient_by_step
 from .history import History
 from .loop import Run, evaluate, fit, predict
 from .progress import ProgressBar
@@ -20,6 +20,7 @@ __all__ = [
     "diagnose",
     "evaluate",
     "fit",
+    "gradient_by_step",
     "metrics",
     "predict",
 ]

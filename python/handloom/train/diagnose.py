@@ -10,6 +10,7 @@ import numpy as np
 from .batches import inputs_and_target
 
 if TYPE_CHECKING:
+    from .._arrays import Array
     from ..nn import Module
     from .measures import Loss
 
@@ -91,6 +92,33 @@ def diagnose(model: Module, batch: Any, loss: Loss) -> GradientReport:
     total = float(value.item())
     finite = math.isfinite(total) and all(map(math.isfinite, norms.values()))
     return GradientReport(total, tuple(weights), tuple(weights.values()), dead, finite)
+
+
+def gradient_by_step(model: Module, batch: Any, loss: Loss) -> Array:
+    """Returns how strongly the loss depends on each step of the input: does the gradient get back?
+
+    Args:
+        model: A model of sequences; neither changed nor stepped.
+        batch: `(x, ..., target)`, x `(N, T, C)`: tensors or arrays.
+        loss: Function of (prediction, target).
+
+    Returns:
+        float64 `(T,)`: the Euclidean norm of the loss's gradient by x at each step, over batch and
+        features together. In a recurrent network it falls towards the beginning where the gradient
+        vanishes, and grows where it explodes (Bengio, Simard and Frasconi, 1994).
+
+    Raises:
+        ValueError: x has not three axes.
+    """
+    from ..autograd import grad
+    from ..tensor import tensor
+
+    (x, *others), target = inputs_and_target(batch, "gradient_by_step")
+    if np.ndim(x) != 3:
+        raise ValueError(f"gradient_by_step: x has shape {np.shape(x)}, expected (N, T, C)")
+    leaf = tensor(np.asarray(x), requires_grad=True)
+    (dx,) = grad(loss(model(leaf, *others), target), [leaf])
+    return np.sqrt(np.square(np.asarray(dx), dtype=np.float64).sum(axis=(0, 2)))
 
 
 def _counter(dead: dict[str, float], name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Augmentation of images: whole batches (N, H, W, C), seeded, the same whoever loads them.
+"""Augmentation of images (N, H, W, C) and series (N, T, C): seeded, the same whoever loads them.
 
 augment = Compose([RandomHorizontalFlip(), RandomCrop(32, padding=4), ColorJitter(0.2, 0.2)])
 x = augment(x)                                      # numbers from handloom.manual_seed
@@ -20,6 +20,7 @@ from .geometry import (
 )
 from .mix import CutMix, MixUp
 from .noise import Cutout, GaussianNoise, RandomErasing
+from .series import Jitter, Permutation, Scaling, Shift, TimeWarp, WindowSlice
 from .transform import Batch, Compose, Transform
 
 __all__ = [
@@ -30,7 +31,9 @@ __all__ = [
     "CutMix",
     "Cutout",
     "GaussianNoise",
+    "Jitter",
     "MixUp",
+    "Permutation",
     "RandomAffine",
     "RandomBrightness",
     "RandomContrast",
@@ -43,5 +46,9 @@ __all__ = [
     "RandomTranslation",
     "RandomVerticalFlip",
     "RandomZoom",
+    "Scaling",
+    "Shift",
+    "TimeWarp",
     "Transform",
+    "WindowSlice",
 ]

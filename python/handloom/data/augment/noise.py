@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from .transform import Batch, Transform, chance, span, within
 
 
 class GaussianNoise(Transform):
-    """Adds normal noise to every value.
+    """Adds normal noise to every value, of images or of series (N, T, C).
 
     Args:
         mean: Of the noise.
@@ -23,6 +23,7 @@ class GaussianNoise(Transform):
     """
 
     words = 2
+    axes: ClassVar[tuple[int, ...]] = (3, 4)
 
     def __init__(
         self,
@@ -32,7 +33,7 @@ class GaussianNoise(Transform):
         value_range: Sequence[float] | None = (0.0, 1.0),
         p: float = 1.0,
     ) -> None:
-        name = "GaussianNoise"
+        name = type(self).__name__
         self.mean = float(mean)
         pair = sigma if isinstance(sigma, Sequence) else (sigma, sigma)
         self.sigma = span(pair, name, "sigma", 0.0, 0.0)
@@ -43,8 +44,9 @@ class GaussianNoise(Transform):
         from ... import kernels
 
         x = batch.x
-        on = (u[:, 0] < self.p)[:, None, None, None]
-        sigma = within(u[:, 1], self.sigma)[:, None, None, None]
+        one_each = (-1, *(1,) * (x.ndim - 1))
+        on = (u[:, 0] < self.p).reshape(one_each)
+        sigma = within(u[:, 1], self.sigma).reshape(one_each)
         noise = batch.keys.normal(x.shape[1:], x.dtype)
         kernels.mul(noise, np.where(on, sigma, 0).astype(x.dtype), out=noise)
         if self.mean:

@@ -19,6 +19,8 @@ from .._order import checked_seed
 # the epoch, 32 for the sample.
 _TOP, _STREAM_AT, _EPOCH_AT = 1 << 63, 55, 32
 
+_LAYOUTS = {4: "(N, H, W, C)", 3: "(N, T, C)"}
+
 
 class Keys:
     """The random numbers of the samples of one batch."""
@@ -77,9 +79,11 @@ class Transform:
 
     Attributes:
         words: Uniform random numbers that each sample takes.
+        axes: How many axes the batch may have: 4 for images, 3 for series (N, T, C).
     """
 
     words: ClassVar[int] = 0
+    axes: ClassVar[tuple[int, ...]] = (4,)
 
     def apply(self, batch: Batch, u: Array) -> None:
         """Transforms `batch`; `u` are the samples' uniform numbers, (N, words)."""
@@ -149,7 +153,8 @@ class Compose:
         """Transforms a batch.
 
         Args:
-            x: Images (N, H, W, C), float32 or float64; an array or a tensor. It is not changed.
+            x: Images (N, H, W, C), or series (N, T, C) for their transforms, float32 or float64;
+                an array or a tensor. It is not changed.
             y: Labels, which mixing transforms change; passed through by the others.
             index: Sample numbers (N,), integers from 0 to 2³² − 1.
             epoch: Number of the epoch, from 0.
@@ -163,6 +168,8 @@ class Compose:
             ValueError: Another number of axes, an index of another length or out of range.
         """
         images, wrap = _images_of(x)
+        for t in self.transforms:
+            _check_axes(t, images)
         labels = None if y is None else _plain(y)
         keys = self._keys(len(images), index, epoch)
         batch = Batch(images, labels, keys)
@@ -241,9 +248,15 @@ def _images_of(x: Any) -> tuple[Array, Callable[[Any], Any]]:
             f"augment: x has dtype {array.dtype}, expected float32 or float64; scale bytes first, "
             "for example x.astype(np.float32) / 255"
         )
-    if array.ndim != 4:
-        raise ValueError(f"augment: x has shape {array.shape}, expected (N, H, W, C)")
+    if array.ndim not in _LAYOUTS:
+        raise ValueError(f"augment: x has shape {array.shape}, expected (N, H, W, C) or (N, T, C)")
     return np.ascontiguousarray(array), wrap
+
+
+def _check_axes(t: Transform, x: Array) -> None:
+    if x.ndim not in t.axes:
+        layouts = " or ".join(_LAYOUTS[axes] for axes in t.axes)
+        raise ValueError(f"{type(t).__name__}: x has shape {x.shape}, expected {layouts}")
 
 
 def chance(p: float, name: str) -> float:

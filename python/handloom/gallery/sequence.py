@@ -1,0 +1,47 @@
+"""What the recurrent tasks share: a network that reads a series and says one thing about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import data, nn
+from ..tensor import Array, Tensor
+
+
+class Reader(nn.Module):
+    """Many to one: the state in which a recurrent network ends, and one layer on it."""
+
+    def __init__(self, cell: nn.RNN | nn.GRU | nn.LSTM, outputs: int) -> None:
+        super().__init__()
+        self.cell = cell
+        self.last = nn.Linear(cell.directions * cell.hidden_size, outputs)
+
+    def forward(self, x: Any, lengths: Any = None) -> Tensor:
+        """Returns (N, outputs) for series (N, T, C) of so many steps."""
+        _, state = self.cell(x, None, lengths)
+        h = state[0] if isinstance(state, tuple) else state
+        # The last layer's; of two directions each has ended at another end.
+        h = h[-self.cell.directions :].permute(1, 0, 2)
+        found: Tensor = self.last(h.reshape(len(x), self.last.in_features))
+        return found
+
+
+def parameters(model: nn.Module) -> int:
+    """Returns how many numbers a model learns."""
+    return sum(int(np.prod(p.shape)) for p in model.parameters())
+
+
+def vowels() -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array], tuple[str, ...]]:
+    """Returns series, lengths and speakers of japanese_vowels to train and to test with, names."""
+    spoken = data.load("japanese_vowels")
+    if spoken.lengths is None:
+        raise ValueError("japanese_vowels: expected lengths")
+    n, at = spoken.train_size, np.arange(spoken.x.shape[1])
+    inside = at < spoken.lengths[:, None]
+    scale = data.Standardizer().fit(spoken.x[:n][inside[:n]])
+    # What is behind a series stays 0.
+    x = scale.transform(spoken.x) * inside[..., None]
+    parts = [(x[part], spoken.lengths[part], spoken.y[part]) for part in (slice(n), slice(n, None))]
+    return parts[0], parts[1], tuple(name.split()[-1] for name in spoken.target_names)
