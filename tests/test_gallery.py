@@ -10,7 +10,7 @@ import pytest
 
 import handloom as hl
 from handloom import gallery
-from handloom.gallery import Context, Task, cnn_1d, perceptron, report, run_task
+from handloom.gallery import Context, Task, char_lm, cnn_1d, masked_lm, perceptron, report, run_task
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -36,10 +36,14 @@ def test_whole_run_keeps_its_promises(name):
     assert result.passed
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["mlp", "cnn", "residual", "cnn_1d", "depth", "descent", "optimizers", "controls"]
+SLOW = (
+    *("mlp", "cnn", "residual", "cnn_1d", "depth", "descent", "optimizers", "controls"),
+    *("vit", "char_lm", "masked_lm", "phonemes"),
 )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
 def test_slow_run_keeps_its_promises(name):
     result = run_task(gallery.get(name))
     assert [(c.metric, c.value) for c in result.checks if not c.passed] == []
@@ -130,6 +134,39 @@ def test_the_nearest_training_row_gives_its_label():
     x = np.float32([[[0], [0]], [[1], [1]], [[5], [5]]])
     near = np.float32([[[4], [4.5]], [[0.4], [0.4]]])
     np.testing.assert_array_equal(cnn_1d.nearest(x, np.array([7, 8, 9]), near), [9, 7])
+
+
+# language
+
+
+def test_counts_spread_what_they_have_not_seen():
+    # Witten and Bell by hand, for the characters 0 and 1 of three: of "0 0 1", and then "0 1 2".
+    learnt, held_out = np.array([0, 0, 1]), np.array([0, 1, 2])
+    one = [(2 + 2 / 3) / 5, (1 + 2 / 3) / 5, (0 + 2 / 3) / 5]
+    found = char_lm.n_gram_bits(learnt, held_out, 1, 3)
+    assert found == pytest.approx(-np.log2(one).mean())
+    # After 0 came 0 and 1, once each; after 1 nothing ever came, so the shorter run decides.
+    two = [(1 + 2 * one[1]) / 4, one[2]]
+    found = char_lm.n_gram_bits(learnt, held_out, 2, 3)
+    assert found == pytest.approx(-np.log2(two).mean())
+
+
+def test_windows_are_followed_by_what_comes_next():
+    x, y = char_lm.windows(np.arange(200), 32)
+    assert x.shape == y.shape == (5, 64)
+    np.testing.assert_array_equal(x + 1, y)
+    np.testing.assert_array_equal(x[:, 0], 32 * np.arange(5))
+
+
+def test_masks_hide_what_they_should():
+    rows = np.random.default_rng(0).integers(4, 60, (200, 64))
+    seen, target = masked_lm.masked(rows, 60, np.random.default_rng(1))
+    hidden = target != masked_lm.IGNORED
+    assert abs(hidden.mean() - 0.15) < 0.01
+    np.testing.assert_array_equal(target[hidden], rows[hidden])
+    np.testing.assert_array_equal(seen[~hidden], rows[~hidden])
+    assert abs((seen[hidden] == 60).mean() - 0.8) < 0.03
+    assert abs((seen[hidden] == rows[hidden]).mean() - 0.1) < 0.03
 
 
 # promises and results
@@ -241,6 +278,7 @@ def test_every_plot_draws_hard_cases(tmp_path):
         pictures.tiles(images[:5, ..., 0], "fewer than a row"),
         pictures.filters(images[0, ..., 0], np.zeros((9, 3, 3)), images[:9, ..., 0] * 0, "dead"),
         pictures.kernels(rng.standard_normal((9, 4)), "one more than a row"),
+        pictures.alignment(rng.random((2, 3)), "cat", ["K", "T"], "which letters make which sound"),
         pictures.evidence(
             images[..., 0, 0], np.arange(30) % 2, images[..., 0, 0] * 0, ("a", "b"), "none", "hour"
         ),

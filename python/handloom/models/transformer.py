@@ -82,6 +82,7 @@ class SelfAttention(nn.MultiheadAttention):
     ) -> Tensor:
         """x (N, T, E), with a cache only what is new → the same."""
         n, t, e = x.shape
+        assert self.in_proj_weight is not None
         projected = ops.linear(x, self.in_proj_weight, self.in_proj_bias)
         packed = projected.reshape(n, t, 3, self.num_heads, self.head_dim)
         slopes = self.slopes
@@ -101,8 +102,9 @@ class SelfAttention(nn.MultiheadAttention):
                 q, k = self.rotary(q, start), self.rotary(k, start)
             if cache is not None:
                 both = cache.append(np.stack([k.numpy(), v.numpy()], 2))
-                k, v = both[:, :, 0], both[:, :, 1]
-            y = attend(q, k, v, None, options)[0]
+                y = attend(q, both[:, :, 0], both[:, :, 1], None, options)[0]
+            else:
+                y = attend(q, k, v, None, options)[0]
         return self.out_proj(y.reshape(n, t, e))  # type: ignore[no-any-return]
 
 
@@ -134,6 +136,8 @@ class CrossAttention(nn.MultiheadAttention):
 class Block(TransformerEncoderLayer):
     """An encoder's block, or a decoder's without an encoder."""
 
+    self_attn: SelfAttention
+
     def __init__(
         self,
         d_model: int,
@@ -156,7 +160,7 @@ class Block(TransformerEncoderLayer):
         """x (N, T, E) → the same."""
 
         def look(x: Tensor) -> Tensor:
-            return self.self_attn(x, lengths, cache)  # type: ignore[return-value]
+            return self.self_attn(x, lengths, cache)
 
         x = self._residual(x, self.norm1, self.dropout1, look)
         return self._residual(x, self.norm2, self.dropout2, self._feed_forward)
@@ -164,6 +168,9 @@ class Block(TransformerEncoderLayer):
 
 class CrossBlock(TransformerDecoderLayer):
     """A decoder's block, which also looks at an encoder's output."""
+
+    self_attn: SelfAttention
+    multihead_attn: CrossAttention
 
     def __init__(
         self, d_model: int, heads: int, hidden: int, dropout: float, activation: Activation
@@ -177,16 +184,17 @@ class CrossBlock(TransformerDecoderLayer):
     ) -> Tensor:
         """x (N, T, E), memory (N, S, E) with its lengths → (N, T, E)."""
         cross = self.multihead_attn
-        if cache is None:
+        seen = None if cache is None else cache.memory
+        if seen is None:
             seen = cross.project(memory)
-        else:
-            seen = cache.memory = cross.project(memory) if cache.memory is None else cache.memory
+        if cache is not None:
+            cache.memory = seen
 
         def back(x: Tensor) -> Tensor:
-            return self.self_attn(x, None, cache)  # type: ignore[return-value]
+            return self.self_attn(x, None, cache)
 
         def across(x: Tensor) -> Tensor:
-            return cross(x, seen, lengths)  # type: ignore[return-value,arg-type]
+            return cross(x, seen, lengths)
 
         x = self._residual(x, self.norm1, self.dropout1, back)
         x = self._residual(x, self.norm2, self.dropout2, across)

@@ -76,7 +76,8 @@ class Embedding(Module):
         table = array_of(embeddings)
         if table.ndim != 2:
             raise ValueError(f"Embedding: embeddings has shape {table.shape}, expected (V, E)")
-        layer = cls(*table.shape, padding_idx, max_norm, norm_type, dtype=table.dtype)
+        rows, features = table.shape
+        layer = cls(rows, features, padding_idx, max_norm, norm_type, dtype=table.dtype)
         layer.load_state_dict({"weight": table})
         layer.weight.requires_grad_(not freeze)
         return layer
