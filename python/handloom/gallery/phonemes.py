@@ -41,7 +41,7 @@ def _run(context: Context) -> None:
     for name, build in MODELS.items():
         model = build(len(letters), len(sounds))
         optimizer = optim.Adam(model.parameters(), lr=2e-3)
-        epochs = context.epochs(6, 2)
+        epochs = context.epochs(3, 2)
         steps = epochs * -(-len(source) // 128)
         history = fit(
             model,
