@@ -410,3 +410,24 @@ def test_wheels_come_from_the_index(cache, nothing_installed):
     sun = data.load("sunspots")
     assert (sun.x[0, 0], sun.x[-1, 0], len(sun.y)) == (1700, 2008, 309)
     assert data.load("iris").x.shape == (150, 4)
+
+
+# pairs of strings
+
+
+def test_python_help_is_sorted_prose():
+    pairs = data.load_pairs("pydoc")
+    assert [title for title, _ in pairs] == sorted(title for title, _ in pairs)
+    assert sum(len(body) for _, body in pairs) > 200_000
+
+
+def test_pronunciations_leave_stress_comments_and_second_ways_out():
+    from handloom.data.text import _spoken
+
+    lines = "b B IY1\na AH0\na(2) EY1\nd'or D AO1 R # french\ncat K AE1 T # pet\n"
+    assert _spoken(lines) == [("a", "AH"), ("b", "B IY"), ("cat", "K AE T")]
+
+
+def test_unknown_pairs():
+    with pytest.raises(ValueError, match="'nope', expected one of cmudict, pydoc"):
+        data.load_pairs("nope")

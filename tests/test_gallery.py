@@ -14,9 +14,11 @@ from handloom.gallery import (
     Context,
     Task,
     bidirectional,
+    char_lm,
     clipping,
     cnn_1d,
     lstm,
+    masked_lm,
     memory,
     perceptron,
     report,
@@ -49,14 +51,15 @@ def test_whole_run_keeps_its_promises(name):
     assert result.passed
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("mlp", "cnn", "residual", "cnn_1d", "lstm", "bidirectional", "memory"),
-        *("depth", "descent", "optimizers", "controls"),
-    ],
+SLOW = (
+    *("mlp", "cnn", "residual", "cnn_1d", "lstm", "bidirectional", "memory"),
+    *("depth", "descent", "optimizers", "controls"),
+    *("vit", "char_lm", "masked_lm", "phonemes"),
 )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
 def test_slow_run_keeps_its_promises(name):
     result = run_task(gallery.get(name))
     assert [(c.metric, c.value) for c in result.checks if not c.passed] == []
@@ -261,6 +264,39 @@ def test_training_that_explodes_ends_there():
     assert len(norms) == len(losses) - 1 < 9
 
 
+# language
+
+
+def test_counts_spread_what_they_have_not_seen():
+    # Witten and Bell by hand, for the characters 0 and 1 of three: of "0 0 1", and then "0 1 2".
+    learnt, held_out = np.array([0, 0, 1]), np.array([0, 1, 2])
+    one = [(2 + 2 / 3) / 5, (1 + 2 / 3) / 5, (0 + 2 / 3) / 5]
+    found = char_lm.n_gram_bits(learnt, held_out, 1, 3)
+    assert found == pytest.approx(-np.log2(one).mean())
+    # After 0 came 0 and 1, once each; after 1 nothing ever came, so the shorter run decides.
+    two = [(1 + 2 * one[1]) / 4, one[2]]
+    found = char_lm.n_gram_bits(learnt, held_out, 2, 3)
+    assert found == pytest.approx(-np.log2(two).mean())
+
+
+def test_windows_are_followed_by_what_comes_next():
+    x, y = char_lm.windows(np.arange(200), 32)
+    assert x.shape == y.shape == (5, 64)
+    np.testing.assert_array_equal(x + 1, y)
+    np.testing.assert_array_equal(x[:, 0], 32 * np.arange(5))
+
+
+def test_masks_hide_what_they_should():
+    rows = np.random.default_rng(0).integers(4, 60, (200, 64))
+    seen, target = masked_lm.masked(rows, 60, np.random.default_rng(1))
+    hidden = target != masked_lm.IGNORED
+    assert abs(hidden.mean() - 0.15) < 0.01
+    np.testing.assert_array_equal(target[hidden], rows[hidden])
+    np.testing.assert_array_equal(seen[~hidden], rows[~hidden])
+    assert abs((seen[hidden] == 60).mean() - 0.8) < 0.03
+    assert abs((seen[hidden] == rows[hidden]).mean() - 0.1) < 0.03
+
+
 # promises and results
 
 
@@ -373,6 +409,7 @@ def test_every_plot_draws_hard_cases(tmp_path):
         pictures.tiles(images[:5, ..., 0], "fewer than a row"),
         pictures.filters(images[0, ..., 0], np.zeros((9, 3, 3)), images[:9, ..., 0] * 0, "dead"),
         pictures.kernels(rng.standard_normal((9, 4)), "one more than a row"),
+        pictures.alignment(rng.random((2, 3)), "cat", ["K", "T"], "which letters make which sound"),
         pictures.evidence(
             images[..., 0, 0], np.arange(30) % 2, images[..., 0, 0] * 0, ("a", "b"), "none", "hour"
         ),

@@ -22,6 +22,7 @@ UNLIKE = {
     "softmin": {"_stacklevel"},
     "log_softmax": {"_stacklevel"},
     "interpolate": {"antialias"},
+    "Embedding": {"_weight", "_freeze"},  # from_pretrained is the public way
     "Adam": {"decoupled_weight_decay"},  # that is AdamW
     "TransformerEncoder": {"enable_nested_tensor", "mask_check"},  # how, not what
 }

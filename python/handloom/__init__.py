@@ -99,7 +99,7 @@ from handloom.ops import (
 from handloom.tensor import Tensor, from_numpy, tensor
 
 if TYPE_CHECKING:
-    from handloom import cuda, data, io, kernels, nn, optim, train
+    from handloom import cuda, data, io, kernels, models, nn, optim, text, train
     from handloom._anomaly import detect_anomaly
     from handloom._gradcheck import gradcheck
     from handloom.io import load, save
@@ -166,6 +166,7 @@ __all__ = [
     "mean",
     "min",
     "minimum",
+    "models",
     "nn",
     "no_grad",
     "norm",
@@ -198,6 +199,7 @@ __all__ = [
     "sum",
     "tanh",
     "tensor",
+    "text",
     "topk",
     "train",
     "tril",
@@ -218,9 +220,11 @@ _LAZY = {
     "io": "handloom.io",
     "kernels": "handloom.kernels",
     "load": "handloom.io",
+    "models": "handloom.models",
     "nn": "handloom.nn",
     "optim": "handloom.optim",
     "save": "handloom.io",
+    "text": "handloom.text",
     "train": "handloom.train",
 }
 

@@ -9,6 +9,7 @@ from .preprocess import Standardizer, one_hot, standardize
 from .readers import read_cifar10, read_idx, read_npz
 from .splits import k_fold, split, train_test_split
 from .table import Table, read_csv
+from .text import load_pairs
 
 __all__ = [
     "TOKEN_CLASSES",
@@ -23,6 +24,7 @@ __all__ = [
     "collate",
     "k_fold",
     "load",
+    "load_pairs",
     "names",
     "one_hot",
     "python_sources",

@@ -89,6 +89,21 @@ def filters(image: Array, weights: Array, maps: Array, title: str, columns: int 
     return figure
 
 
+def alignment(weights: Array, read: Sequence[str], written: Sequence[str], title: str) -> Figure:
+    """Draws attention weights (len(written), len(read)): the darker, the more it looked there."""
+    width = max(4.5, 1.2 + 0.5 * len(read))
+    with figure_of(title, width=width, height=1.0 + 0.42 * max(1, len(written))) as (
+        figure,
+        (axis,),
+    ):
+        axis.imshow(weights, cmap=blues(), vmin=0, vmax=1, aspect="auto")
+        axis.set_xticks(range(len(read)), read)
+        axis.set_yticks(range(len(written)), written)
+        axis.grid(visible=False)
+        axis.tick_params(length=0)
+    return figure
+
+
 def kernels(weights: Array, title: str, columns: int = 8) -> Figure:
     """Draws filters along time (count, taps) as bars around zero."""
     rows = -(-len(weights) // columns)

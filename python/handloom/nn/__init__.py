@@ -45,6 +45,14 @@ from handloom.nn.dropout import (
     Dropout3d,
     FeatureAlphaDropout,
 )
+from handloom.nn.embedding import (
+    Embedding,
+    PositionEmbedding,
+    RotaryEmbedding,
+    SinePositionEncoding,
+    alibi_slopes,
+    sine_positions,
+)
 from handloom.nn.linear import EqualizedLinear, Flatten, Identity, Linear, Unflatten
 from handloom.nn.losses import (
     BCELoss,
@@ -197,6 +205,7 @@ __all__ = [
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
+    "Embedding",
     "EqualizedLinear",
     "FeatureAlphaDropout",
     "Flatten",
@@ -254,6 +263,7 @@ __all__ = [
     "PixelNorm",
     "PixelShuffle",
     "PixelUnshuffle",
+    "PositionEmbedding",
     "RMSNorm",
     "RNNCell",
     "ReLU",
@@ -264,9 +274,11 @@ __all__ = [
     "ReplicationPad1d",
     "ReplicationPad2d",
     "ReplicationPad3d",
+    "RotaryEmbedding",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinePositionEncoding",
     "SmoothL1Loss",
     "Softmax",
     "Softplus",
@@ -285,8 +297,10 @@ __all__ = [
     "ZeroPad1d",
     "ZeroPad2d",
     "ZeroPad3d",
+    "alibi_slopes",
     "functional",
     "init",
+    "sine_positions",
     "summary",
     "utils",
 ]

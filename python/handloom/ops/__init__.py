@@ -104,6 +104,7 @@ from handloom.ops.elementwise import (
     square,
     tanh,
 )
+from handloom.ops.embedding import embedding, nearest_neighbours
 from handloom.ops.indexing import gather, getitem, index_select, one_hot, setitem, take_rows
 from handloom.ops.layout import (
     astype,
@@ -282,6 +283,7 @@ __all__ = [
     "dropout",
     "einsum",
     "elu",
+    "embedding",
     "erf",
     "exp",
     "expand",
@@ -356,6 +358,7 @@ __all__ = [
     "mish",
     "mse_loss",
     "mul",
+    "nearest_neighbours",
     "neg",
     "nll_loss",
     "norm",

@@ -1,4 +1,4 @@
-"""Metrics of classification and regression, on arrays or tensors, summed in float64.
+"""Metrics of classification, regression and text, on arrays or tensors, summed in float64.
 
 The truth comes first, as in scikit-learn, whose definitions these are. Labels are class numbers
 from 0. Keras: `keras.metrics`.
@@ -16,16 +16,31 @@ from .classification import (
 )
 from .probability import RocCurve, log_loss, roc_auc, roc_curve
 from .regression import mae, mse, r2_score, rmse
+from .text import (
+    bits_per_character,
+    bleu,
+    character_error_rate,
+    edit_distance,
+    error_rate,
+    perplexity,
+    word_error_rate,
+)
 
 __all__ = [
     "PrecisionRecallF1",
     "RocCurve",
     "accuracy",
+    "bits_per_character",
+    "bleu",
+    "character_error_rate",
     "confusion_matrix",
+    "edit_distance",
+    "error_rate",
     "f1_score",
     "log_loss",
     "mae",
     "mse",
+    "perplexity",
     "precision",
     "precision_recall_f1",
     "r2_score",
@@ -34,4 +49,5 @@ __all__ = [
     "roc_auc",
     "roc_curve",
     "top_k_accuracy",
+    "word_error_rate",
 ]

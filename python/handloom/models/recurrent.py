@@ -1,0 +1,197 @@
+"""Recurrent encoder and decoder, with and without attention.
+
+Sutskever, Vinyals and Le, "Sequence to sequence learning with neural networks" (2014). Attention
+stands behind the decoder, as in Luong, Pham and Manning, "Effective approaches to attention-based
+neural machine translation" (2015), so that in training a whole target is one recurrent call; the
+additive score is that of Bahdanau, Cho and Bengio, "Neural machine translation by jointly learning
+to align and translate" (2015), who put it in front.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import nn, ops
+from ..autograd import no_grad
+from ..nn import functional as F
+from ..ops._common import array_of
+from ..ops.random import uniform_array
+from ..tensor import Array, Tensor
+
+ATTENTIONS = ("dot", "general", "additive", "local", "hard")
+
+
+class Attention(nn.Module):
+    """Which of the encoder's vectors matters now? Queries (N, T, H), memory (N, S, H).
+
+    - "dot": the product of both; "general": with a matrix between.
+    - "additive": v·tanh(W q + U m).
+    - "local": "general" within `window` positions around one that the query predicts, weighted with
+      a bell around it whose deviation is half the window (Luong's local-p).
+    - "hard": one position, drawn with the probabilities of "general" in training and the most
+      likely one afterwards; the gradient goes straight through to the probabilities (Bengio,
+      Léonard and Courville, 2013).
+
+    Args:
+        kind: One of these.
+        features: H.
+        window: Of "local".
+    """
+
+    def __init__(self, kind: str, features: int, window: int = 2) -> None:
+        super().__init__()
+        if kind not in ATTENTIONS:
+            raise ValueError(f"Attention: kind {kind!r}, expected one of {', '.join(ATTENTIONS)}")
+        self.kind, self.window = kind, window
+        self.query = nn.Linear(features, features, bias=False) if kind != "dot" else None
+        if kind == "additive":
+            self.key = nn.Linear(features, features)
+            self.score = nn.Linear(features, 1, bias=False)
+        if kind == "local":
+            self.where = nn.Sequential(
+                nn.Linear(features, features, bias=False, activation="tanh"),
+                nn.Linear(features, 1, bias=False, activation="sigmoid"),
+            )
+
+    def forward(self, x: Tensor, memory: Tensor, lengths: Any) -> tuple[Tensor, Tensor]:
+        """Returns what was found (N, T, H), and the weights (N, T, S)."""
+        counts = array_of(lengths)
+        s = memory.shape[1]
+        hidden = np.arange(s) >= counts[:, None, None]
+        q = x if self.query is None else self.query(x)
+        if self.kind == "additive":
+            both = ops.tanh(q.unsqueeze(2) + self.key(memory).unsqueeze(1))
+            scores = self.score(both).squeeze(-1)
+        else:
+            scores = ops.matmul(q, memory.transpose(1, 2)) * x.shape[-1] ** -0.5
+        bell = None
+        if self.kind == "local":
+            last = Tensor((counts - 1).astype(x.dtype)[:, None, None])
+            away = Tensor(np.arange(s, dtype=x.dtype)) - self.where(x) * last
+            hidden = hidden | (np.abs(away.numpy()) > self.window)
+            bell = ops.exp(away * away * (-2.0 / self.window**2))
+        weights = F.softmax(scores.masked_fill(np.broadcast_to(hidden, scores.shape), -1e9))
+        if bell is not None:
+            weights = weights * bell
+        if self.kind == "hard":
+            weights = self._one(weights)
+        return ops.matmul(weights, memory), weights
+
+    def _one(self, weights: Tensor) -> Tensor:
+        """One position as 0 and 1, with the gradient of its probability."""
+        p = weights.numpy()
+        if self.training:
+            drawn = uniform_array((*p.shape[:-1], 1), str(p.dtype))
+            at = np.minimum((p.cumsum(-1) < drawn).sum(-1), p.shape[-1] - 1)
+        else:
+            at = p.argmax(-1)
+        one = ops.one_hot(at, p.shape[-1]).numpy().astype(p.dtype)
+        return weights + Tensor(one - p)
+
+
+class RNNSeq2Seq(nn.Module):
+    """Reads a sequence in both directions with a GRU, and writes another with a second one.
+
+    Args:
+        source, target: Sizes of the two vocabularies.
+        features: Of embeddings and states, even.
+        attention: A kind of `Attention`; None hands over the encoder's last state, nothing else.
+        layers: Of each GRU.
+        dropout: Of embeddings and between layers.
+        window: Of local attention.
+    """
+
+    def __init__(
+        self,
+        source: int,
+        target: int,
+        features: int = 128,
+        attention: str | None = None,
+        layers: int = 1,
+        dropout: float = 0.0,
+        window: int = 2,
+    ) -> None:
+        super().__init__()
+        if features % 2:
+            raise ValueError(f"RNNSeq2Seq: features is {features}, expected an even number")
+        self.source = nn.Embedding(source, features)
+        self.target = nn.Embedding(target, features)
+        between = dropout if layers > 1 else 0.0
+        self.encoder = nn.GRU(features, features // 2, layers, dropout=between, bidirectional=True)
+        self.bridge = nn.Linear(features, features, activation="tanh")
+        self.decoder = nn.GRU(features, features, layers, dropout=between)
+        self.attention = None if attention is None else Attention(attention, features, window)
+        if self.attention is not None:
+            self.combine = nn.Linear(2 * features, features, activation="tanh")
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(features, target)
+
+    def forward(self, source: Any, lengths: Any, target: Any) -> Tensor:
+        """source (N, S) with lengths, target (N, T) that begins with <bos> → logits (N, T, V)."""
+        return self._decode(target, *self.start(source, lengths))[0]
+
+    def start(self, source: Any, lengths: Any) -> Any:
+        """Reads the source, and returns the state that `step` begins with."""
+        memory, last = self.encoder(self.dropout(self.source(source)), lengths=lengths)
+        # The two directions of a layer side by side: (layers·2, N, H/2) → (layers, N, H).
+        n, half = last.shape[1:]
+        both = last.reshape(-1, 2, n, half).permute(0, 2, 1, 3).reshape(-1, n, 2 * half)
+        return self.bridge(both), memory, array_of(lengths)
+
+    def _decode(
+        self, target: Any, state: Tensor, memory: Tensor, lengths: Array
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        y, state = self.decoder(self.dropout(self.target(target)), state)
+        weights = None
+        if self.attention is not None:
+            found, weights = self.attention(y, memory, lengths)
+            y = self.combine(ops.cat([found, y], -1))
+        return self.head(self.dropout(y)), state, weights
+
+    def weights(self, source: Any, lengths: Any, target: Any) -> Array | None:
+        """Returns where it looks as it writes this target: (N, T, S), None without attention."""
+        with no_grad():
+            found = self._decode(target, *self.start(source, lengths))[2]
+        return None if found is None else found.numpy()
+
+    def step(self, tokens: Array, state: Any) -> tuple[Array, Any]:
+        """New tokens (N, T) → logits (N, V) of what follows the last of them, and the state."""
+        logits, h, _ = self._decode(tokens, *state)
+        return logits.numpy()[:, -1], (h, *state[1:])
+
+    def select(self, state: Any, rows: Array) -> Any:
+        """Returns the state of these rows of the batch."""
+        h, memory, lengths = state
+        return Tensor(h.numpy()[:, rows]), Tensor(memory.numpy()[rows]), lengths[rows]
+
+
+def scheduled_sampling(
+    model: nn.Module, source: Any, lengths: Any, target: Array, share: float, seed: int
+) -> Array:
+    """Replaces a share of the target's tokens by what the model would have said there.
+
+    Teacher forcing shows a model only what is right; this prepares it for its own mistakes. Bengio
+    et al., "Scheduled sampling for sequence prediction with recurrent neural networks" (2015), in
+    the two passes of Mihaylova and Martins, "Scheduled sampling for transformers" (2019): the first
+    pass, without a gradient, sees the true target.
+
+    Args:
+        model: Called with (source, lengths, target).
+        source, lengths: As the model takes them.
+        target: (N, T) int64, begins with <bos>, which stays.
+        share: Probability that a token is replaced, 0 to 1.
+        seed: Of the draw.
+
+    Returns:
+        (N, T) int64.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"scheduled_sampling: share is {share}, expected 0 to 1")
+    with no_grad():
+        said = model(source, lengths, target).numpy().argmax(-1)
+    drawn = np.random.Generator(np.random.Philox(seed)).random(target.shape) < share
+    drawn[:, 0] = False
+    # What it said at a place is what follows: it stands one place later.
+    return np.where(drawn, np.roll(said, 1, axis=1), target)
