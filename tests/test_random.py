@@ -265,7 +265,7 @@ def test_dropout_is_nan_where_x_is(isa):
         (
             lambda: kernels.dropout(np.ones(3), kind="row"),
             ValueError,
-            "kind is 'row', expected one of",
+            "kind 'row' is unknown, expected one of",
         ),
         (
             lambda: kernels.dropout(np.ones(3), kind="feature"),
