@@ -22,6 +22,7 @@
 #include "ops/pool/pool.h"
 #include "ops/pool/unpool.h"
 #include "ops/random.h"
+#include "ops/rbm.h"
 #include "ops/reduce/order.h"
 #include "ops/reduce/reduce.h"
 #include "ops/resize/grid.h"

@@ -21,6 +21,7 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_optim(m);
   hl::bind::register_pool(m);
   hl::bind::register_random(m);
+  hl::bind::register_rbm(m);
   hl::bind::register_resample(m);
   hl::bind::register_grid(m);
   hl::bind::register_rnn(m);

@@ -8,29 +8,12 @@
 #include "bind/indices.h"
 #include "bind/invoke.h"
 #include "bind/register.h"
+#include "bind/word.h"
 
 namespace hl::bind {
 namespace {
 
 std::string number_text(double x) { return py::repr(py::float_(x)).cast<std::string>(); }
-
-// An unsigned 64-bit argument: any Python or NumPy integer in range.
-uint64_t word(const char* op, const char* name, py::handle value) {
-  py::object index = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
-  if (!index) {
-    PyErr_Clear();
-    type_error(op, std::string(name) + " is a " +
-                       std::string(py::str(py::type::of(value).attr("__name__"))) +
-                       ", expected an integer");
-  }
-  const uint64_t x = PyLong_AsUnsignedLongLong(index.ptr());
-  if (x == uint64_t(-1) && PyErr_Occurred()) {
-    PyErr_Clear();
-    value_error(op, std::string(name) + " is " + std::string(py::str(index)) +
-                        ", expected 0 <= " + name + " < 2**64");
-  }
-  return x;
-}
 
 DType float_type(const char* op, const char* dtype) {
   if (std::strcmp(dtype, "float32") == 0) return DType::kFloat32;

@@ -27,6 +27,7 @@ void register_norm(pybind11::module_& m);
 void register_optim(pybind11::module_& m);
 void register_pool(pybind11::module_& m);
 void register_random(pybind11::module_& m);
+void register_rbm(pybind11::module_& m);
 void register_resample(pybind11::module_& m);
 void register_rnn(pybind11::module_& m);
 void register_softmax(pybind11::module_& m);

@@ -479,6 +479,32 @@ def dice_loss_backward(
     dy: Array, p: Array, t: Array, smooth: float, reduction: int, need: int = 3
 ) -> tuple[Array | None, Array | None]: ...
 
+# restricted Boltzmann machines
+def rbm_sample(
+    x: Array,
+    w: Array,
+    bias: Array,
+    to_visible: bool,
+    gaussian: bool,
+    want_sample: bool,
+    seed: int,
+    call: int,
+) -> tuple[Array, Array | None]: ...
+def rbm_contrast(
+    v: Array | None,
+    w: Array,
+    b: Array,
+    c: Array,
+    chain: Array | None,
+    steps: int,
+    gaussian: bool,
+    visible_means: bool,
+    gradients: bool,
+    need_h: bool,
+    seed: int,
+    call: int,
+) -> tuple[Any, Any, Any, Array, Any]: ...
+
 # recurrent networks
 rnn_cells: dict[str, int]
 

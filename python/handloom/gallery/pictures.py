@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +48,71 @@ def tiles(images: Array, title: str, columns: int = 8) -> Figure:
             axis.set_axis_off()
         for axis, image in zip(axes, images):
             axis.imshow(image, cmap="gray_r", vmin=0, vmax=1)
+    return figure
+
+
+def fields(weights: Array, title: str, columns: int = 8) -> Figure:
+    """Draws weights (count, H, W) over an image: positive in orange, negative in blue."""
+    rows = -(-len(weights) // columns)
+    with figure_of(title, columns, rows, width=0.8 * columns, height=0.4 + 0.8 * rows) as (
+        figure,
+        axes,
+    ):
+        largest = np.percentile(np.abs(weights), 99.5)
+        for axis in axes:
+            axis.set_axis_off()
+        for axis, w in zip(axes, weights):
+            axis.imshow(w, cmap=two_classes(), vmin=-largest, vmax=largest)
+    return figure
+
+
+def strips(rows: Mapping[str, Array], title: str) -> Figure:
+    """Draws rows of images, one below the other: name → (count, H, W) or (count, H, W, 3)."""
+    count = max(len(images) for images in rows.values())
+    size = (count, len(rows))
+    with figure_of(title, *size, width=1.1 + 0.62 * count, height=0.45 + 0.66 * len(rows)) as (
+        figure,
+        axes,
+    ):
+        for axis in axes:
+            axis.set(xticks=(), yticks=())
+            axis.spines[:].set_visible(False)
+        for i, (name, images) in enumerate(rows.items()):
+            line = axes[i * count : (i + 1) * count]
+            label = line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+            label.set_fontsize(8.5)
+            for axis, image in zip(line, images):
+                axis.imshow(image, cmap="gray_r", vmin=0, vmax=1)
+    return figure
+
+
+def maps(codes: Mapping[str, Array], y: Array, title: str) -> Figure:
+    """Draws codes of two numbers (N, 2), a panel for each name, each point as its class."""
+    from matplotlib import colormaps
+
+    with figure_of(title, len(codes), width=4.4 * len(codes), height=4.2) as (figure, axes):
+        for axis, (name, points) in zip(axes, codes.items()):
+            for c in np.unique(y):
+                colour = colormaps["tab10"](int(c) % 10)
+                axis.scatter(*points[y == c].T, s=5, color=colour, alpha=0.35, lw=0)
+                for point in points[y == c][:18]:
+                    axis.text(*point, str(c), color=colour, fontsize=8, ha="center", va="center")
+            axis.set_title(name)
+            axis.set(xticks=(), yticks=())
+            axis.grid(visible=False)
+    return figure
+
+
+def histogram(values: Mapping[str, Array], title: str, label: str) -> Figure:
+    """Draws how often values occur, for each name; the axis of the values is logarithmic."""
+    everything = np.concatenate(list(values.values()))
+    edges = np.geomspace(max(everything.min(), 1e-9), everything.max(), 40)
+    with figure_of(title) as (figure, (axis,)):
+        for (name, found), colour in zip(values.items(), COLOURS):
+            axis.hist(found, edges, color=colour, alpha=0.6, label=name)
+        axis.set_xscale("log")
+        axis.set(xlabel=label, ylabel="rows")
+        axis.legend()
     return figure
 
 

@@ -57,6 +57,14 @@ def learning(
     return figure
 
 
+def curves_by_epoch(panels: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
+    """Draws panels of lines by epoch; a panel's name is its y axis. NaN leaves a gap."""
+    with figure_of(title, len(panels)) as (figure, axes):
+        for axis, (label, lines) in zip(axes, panels.items()):
+            _lines(axis, lines, label)
+    return figure
+
+
 def curves(
     lines: Mapping[str, Sequence[float]], title: str, label: str, x_label: str = "epoch"
 ) -> Figure:

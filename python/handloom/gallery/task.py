@@ -182,6 +182,16 @@ class Context:
         self.files.append(plots.save(make(*args, **options), self.out / f"{name}.png"))
         self.drawing += time.perf_counter() - begin
 
+    def film(self, name: str, write: Callable[..., None], *args: Any) -> None:
+        """Saves a moving picture as `name.gif`: `write(path, *args)`."""
+        if self.out is None or not self.figures:
+            return
+        begin = time.perf_counter()
+        path = self.out / f"{name}.gif"
+        write(path, *args)
+        self.files.append(path)
+        self.drawing += time.perf_counter() - begin
+
     def save(self, name: str, model: Module) -> None:
         """Saves a model's weights as `name.safetensors` where weights are asked for."""
         if self.out is None or not self.weights:

@@ -287,6 +287,13 @@ from .random import (
     uniform,
     uniform_rows,
 )
+from .rbm import (
+    rbm_contrastive_divergence,
+    rbm_free_energy,
+    rbm_gibbs,
+    rbm_hidden,
+    rbm_visible,
+)
 from .reduce import (
     argmax,
     argmin,
@@ -612,6 +619,11 @@ __all__ = [
     "prelu_backward",
     "prod",
     "prod_backward",
+    "rbm_contrastive_divergence",
+    "rbm_free_energy",
+    "rbm_gibbs",
+    "rbm_hidden",
+    "rbm_visible",
     "reciprocal",
     "reciprocal_backward",
     "relu",

@@ -1,6 +1,24 @@
 """Models for language and pictures, put together from layers, and how text comes out of them."""
 
+from .autoencoder import (
+    Autoencoder,
+    Coded,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    SparseAutoencoder,
+    contraction,
+    dense_autoencoder,
+    sparsity,
+)
+from .conv_autoencoder import ConvAutoencoder
+from .cyclegan import CycleGAN, ImagePool, Translator, patch_critic
+from .dbn import DBN
+from .dcgan import DCDiscriminator, DCGenerator
+from .equalized import EqualConv2d, EqualLinear
+from .gan import DenseDiscriminator, DenseGenerator
 from .generate import Beam, beam_search, generate
+from .progressive import Growth, ProgressiveDiscriminator, ProgressiveGenerator, shrink
+from .rbm import RBM
 from .recurrent import RNNSeq2Seq, scheduled_sampling
 from .transformer import (
     Cache,
@@ -10,21 +28,52 @@ from .transformer import (
     TransformerSeq2Seq,
     VisionTransformer,
 )
+from .stylegan import StyledLayer, StyleGenerator
+from .vae import VAE, dense_vae
 from .word2vec import CBOW, SkipGram, negative_sampling_loss
 
 __all__ = [
     "CBOW",
+    "DBN",
+    "RBM",
+    "VAE",
+    "Autoencoder",
     "Beam",
     "Cache",
     "CausalLM",
+    "Coded",
+    "ContractiveAutoencoder",
+    "ConvAutoencoder",
+    "CycleGAN",
+    "DCDiscriminator",
+    "DCGenerator",
+    "DenoisingAutoencoder",
+    "DenseDiscriminator",
+    "DenseGenerator",
     "Encoder",
+    "EqualConv2d",
+    "EqualLinear",
+    "Growth",
+    "ImagePool",
     "MaskedLM",
+    "ProgressiveDiscriminator",
+    "ProgressiveGenerator",
     "RNNSeq2Seq",
     "SkipGram",
+    "SparseAutoencoder",
+    "StyleGenerator",
+    "StyledLayer",
     "TransformerSeq2Seq",
+    "Translator",
     "VisionTransformer",
     "beam_search",
+    "contraction",
+    "dense_autoencoder",
+    "dense_vae",
     "generate",
     "negative_sampling_loss",
+    "patch_critic",
     "scheduled_sampling",
+    "shrink",
+    "sparsity",
 ]

@@ -16,6 +16,7 @@ from .classification import (
 )
 from .probability import RocCurve, log_loss, roc_auc, roc_curve
 from .regression import mae, mse, r2_score, rmse
+from .samples import frechet_distance
 from .text import (
     bits_per_character,
     bleu,
@@ -37,6 +38,7 @@ __all__ = [
     "edit_distance",
     "error_rate",
     "f1_score",
+    "frechet_distance",
     "log_loss",
     "mae",
     "mse",
