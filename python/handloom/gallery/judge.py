@@ -16,6 +16,12 @@ from ..train import fit, metrics, predict
 SHARE = 0.02  # a class counts as covered when so many of the samples are of it
 
 
+def smaller(x: Array) -> Array:
+    """Images of 28 by 28 in [0, 1] at 16 by 16: with a margin they are 32, and a mean of four is one.
+    """
+    return kernels.avg_pool2d(np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0))), 2)
+
+
 def digits(size: int = 8) -> tuple[Array, Array, Array, Array]:
     """Returns images in [−1, 1] and labels, `(x, x_test, y, y_test)`: 8 by 8, or MNIST at 16 by 16."""
     if size == 8:
@@ -23,8 +29,7 @@ def digits(size: int = 8) -> tuple[Array, Array, Array, Array]:
         x = found.x
     else:
         found = data.load("mnist_5k")
-        # 28 and a margin are 32, and a mean of four is one.
-        x = kernels.avg_pool2d(np.pad(found.x, ((0, 0), (2, 2), (2, 2), (0, 0))), 2)
+        x = smaller(found.x)
     x = np.ascontiguousarray(2 * x - 1)
     return data.train_test_split(x, found.y, test_size=0.2, stratify=found.y)  # type: ignore[return-value]
 

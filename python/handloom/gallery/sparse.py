@@ -20,7 +20,7 @@ def build(kind: str = "kl", units: int = 128) -> SparseAutoencoder:
         nn.Linear(units, 64),
         kind=kind,
         rho=0.05,
-        weight=2e-4 if kind == "kl" else 1e-2,
+        weight=3e-3 if kind == "kl" else 0.1,
     )
 
 

@@ -103,7 +103,8 @@ class CycleGAN:
     Args:
         to_b, to_a: Translators.
         critic_a, critic_b: Critics of the two kinds.
-        lr: Of Adam, β = (0.5, 0.999).
+        lr: Of the translators' Adam, β = (0.5, 0.999).
+        critic_lr: Of the critics', or None for the same.
         cycle: λ, weight of ‖A(B(a)) − a‖₁ + ‖B(A(b)) − b‖₁.
         identity: Weight, beside λ, of ‖A(a) − a‖₁ + ‖B(b) − b‖₁.
         pool: Fakes that are kept for the critics.
@@ -117,6 +118,7 @@ class CycleGAN:
         critic_b: nn.Module,
         *,
         lr: float = 2e-4,
+        critic_lr: float | None = None,
         cycle: float = 10.0,
         identity: float = 0.5,
         pool: int = 50,
@@ -128,8 +130,10 @@ class CycleGAN:
         self.cycle, self.identity = cycle, identity
         self.pools = ImagePool(pool), ImagePool(pool)
         self.optimizers = [
-            Adam([*one.parameters(), *two.parameters()], lr=lr, betas=(0.5, 0.999))
-            for one, two in ((to_b, to_a), (critic_a, critic_b))
+            Adam([*one.parameters(), *two.parameters()], lr=rate, betas=(0.5, 0.999))
+            for one, two, rate in (
+                (to_b, to_a, lr), (critic_a, critic_b, lr if critic_lr is None else critic_lr)
+            )
         ]
 
     def step(self, a: Array, b: Array) -> dict[str, float]:

@@ -121,13 +121,14 @@ class Adversarial:
         on_real = self.discriminator(real, *labels, **self.options)
         on_fake = self.discriminator(fake, *labels, **self.options)
         loss = self._discriminator_loss(on_real, on_fake)
+        value = self._finite(loss, "discriminator")
         self.discriminator_optimizer.zero_grad()
         loss.backward()
         self.discriminator_optimizer.step()
         if self.clip is not None:
             clamp_(self._weights, -self.clip, self.clip)
         return {
-            "discriminator": float(loss.item()),
+            "discriminator": value,
             "real": float(on_real.numpy().mean()),
             "fake": float(on_fake.numpy().mean()),
         }
@@ -140,6 +141,7 @@ class Adversarial:
         try:
             fake = self.generator(self._noise(n), *labels, **self.options)
             loss = self._generator_loss(self.discriminator(fake, *labels, **self.options))
+            value = self._finite(loss, "generator")
             self.generator_optimizer.zero_grad()
             loss.backward()
         finally:
@@ -148,7 +150,16 @@ class Adversarial:
         self.generator_optimizer.step()
         if self.average is not None:
             self.average.update()
-        return float(loss.item())
+        return value
+
+    def _finite(self, loss: Tensor, player: str) -> float:
+        value = float(loss.item())
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"Adversarial: the {player}'s loss is {value} at step {self.steps + 1}: look for "
+                "NaN in the data, or lower the learning rates"
+            )
+        return value
 
     # ---- many ------------------------------------------------------------------------------------
 
@@ -164,8 +175,7 @@ class Adversarial:
     ) -> list[dict[str, float]]:
         """Trains for `epochs` more epochs and returns their part of `history`.
 
-        Every epoch has an order of its own; a last batch that is not full is left out. A loss that
-        is not finite ends the run with an error, before it is spread over the weights.
+        Every epoch has an order of its own; a last batch that is not full is left out.
 
         Args:
             x: Data `(N, …)`.
@@ -177,7 +187,7 @@ class Adversarial:
 
         Raises:
             ValueError: Fewer rows than a batch, or another number of labels.
-            FloatingPointError: A loss is NaN or infinite.
+            FloatingPointError: A loss is NaN or infinite; that player's weights are as before.
         """
         if not 1 <= batch_size <= len(x):
             raise ValueError(f"Adversarial: batch_size {batch_size}, x has {len(x)} rows")
@@ -191,13 +201,7 @@ class Adversarial:
                 rows = order[begin : begin + batch_size]
                 if on_step is not None:
                     on_step(self)
-                one = self.step(np.take(x, rows, 0), None if y is None else y[rows])
-                if not math.isfinite(one["discriminator"]):
-                    raise FloatingPointError(
-                        f"Adversarial: the discriminator's loss is {one['discriminator']} at step "
-                        f"{self.steps}: lower the learning rates"
-                    )
-                found.append(one)
+                found.append(self.step(np.take(x, rows, 0), None if y is None else y[rows]))
             self.epoch += 1
             self.history.append(_means(found))
             if on_epoch is not None:
