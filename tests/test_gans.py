@@ -1,4 +1,4 @@
-"""Adversarial networks: players, games, growth, styles, cycles, and runs that are taken up again."""
+"""Adversarial networks: players, games, growth, styles, cycles, and runs taken up again."""
 
 from __future__ import annotations
 
@@ -105,7 +105,9 @@ def test_the_judge_gets_no_gradient_from_the_generators_move():
     frozen.requires_grad = False
     trainer.discriminator_optimizer.zero_grad()
     trainer._generate(8, ())
-    assert all(p.grad is None or not p.grad.numpy().any() for p in trainer.discriminator.parameters())
+    assert all(
+        p.grad is None or not p.grad.numpy().any() for p in trainer.discriminator.parameters()
+    )
     wanted = [p.requires_grad for p in trainer.discriminator.parameters()]
     assert wanted == [False] + [True] * (len(wanted) - 1)
 
@@ -172,7 +174,9 @@ def test_a_run_that_is_taken_up_again_is_the_same(tmp_path, epochs):
 def test_cycle_gan_is_taken_up_again(tmp_path):
     def make():
         hl.manual_seed(0)
-        return CycleGAN(Translator(4, 1), Translator(4, 1), patch_critic(4), patch_critic(4), pool=3)
+        return CycleGAN(
+            Translator(4, 1), Translator(4, 1), patch_critic(4), patch_critic(4), pool=3
+        )
 
     a, b = normal(4, 8, 8, 1), normal(4, 8, 8, 1, seed=1)
     one = make()
@@ -302,9 +306,9 @@ def test_equalised_layers_scale_when_used():
 
 def test_the_statistics_of_a_styled_layer_are_the_style():
     hl.manual_seed(0)
-    layer = StyledLayer(6, 5, grow=True)
+    layer = StyledLayer(3, 6, 5, grow=True)
     w = hl.tensor(normal(4, 5))
-    y = layer(hl.tensor(normal(4, 4, 4, 6)), w).numpy()
+    y = layer(hl.tensor(normal(4, 4, 4, 3)), w).numpy()
     style = layer.style(w).numpy()
     assert y.shape == (4, 8, 8, 6)
     np.testing.assert_allclose(y.mean(axis=(1, 2)), style[:, 6:], rtol=1e-3, atol=1e-4)
@@ -346,7 +350,9 @@ def test_truncation_draws_towards_the_mean():
     kept = 1 - 0.99**50
     np.testing.assert_allclose(mean, kept * w.mean(axis=0), atol=0.06)
     half = generator.w(normal(5, 8), 0.5).numpy()
-    np.testing.assert_allclose(half, mean + (generator.w(normal(5, 8)).numpy() - mean) / 2, rtol=1e-4)
+    np.testing.assert_allclose(
+        half, mean + (generator.w(normal(5, 8)).numpy() - mean) / 2, rtol=1e-4
+    )
     same = generator(normal(5, 8), truncation=0.0).numpy()
     np.testing.assert_allclose(same, np.repeat(same[:1], 5, axis=0), atol=1e-6)
 
@@ -373,7 +379,7 @@ def test_image_pool_gives_back_what_it_was_given():
 
 
 def test_cycle_gan_learns_to_invert():
-    """A are bright bars on the left, B dark ones: what is needed is a change of sign and a way back."""
+    """A are bright bars, B dark ones: what is needed is a change of sign and a way back."""
     rng = np.random.default_rng(0)
     a = np.full((64, 8, 8, 1), -0.8, np.float32)
     for i, image in enumerate(a):
@@ -466,12 +472,12 @@ def test_images_of_another_size():
     for level in (3, -1, 1.0, True):
         with pytest.raises(ValueError, match=r"level is .*, expected 0 \(4 by 4\) to 2"):
             judge(normal(4, 16, 16, 1), level)
-    with pytest.raises(ValueError, match="alpha is 1.5, expected 0 to 1"):
+    with pytest.raises(ValueError, match=r"alpha is 1\.5, expected 0 to 1"):
         ProgressiveGenerator(4, 8, 4)(normal(2, 4), 1, 1.5)
     with pytest.raises(ValueError, match="H and W even"):
         Translator(4, 1)(normal(1, 7, 8, 1))
+    generator = StyleGenerator(4, 8, 4)
     with pytest.raises(ValueError, match="2 styles, expected 4"):
-        generator = StyleGenerator(4, 8, 4)
         generator.synthesize([generator.w(normal(1, 4))] * 2)
 
 

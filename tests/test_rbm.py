@@ -33,7 +33,9 @@ def dtype_one(dtype):
 def close(actual, exact, dtype, terms):
     """Within the rounding of so many terms of size one."""
     eps = np.finfo(dtype).eps
-    np.testing.assert_allclose(actual, exact, rtol=8 * eps * np.sqrt(terms), atol=8 * eps * terms**0.5)
+    np.testing.assert_allclose(
+        actual, exact, rtol=8 * eps * np.sqrt(terms), atol=8 * eps * terms**0.5
+    )
 
 
 def wide(*arrays):
@@ -73,7 +75,9 @@ def test_visible_layer(sizes, kind, dtype, isa):
 @pytest.mark.parametrize("isa", hl.available_isas())
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", ["bernoulli", "gaussian"])
-@pytest.mark.parametrize(("chains", "steps", "means"), [(0, 1, False), (0, 3, True), (12, 2, False)])
+@pytest.mark.parametrize(
+    ("chains", "steps", "means"), [(0, 1, False), (0, 3, True), (12, 2, False)]
+)
 @pytest.mark.parametrize("sizes", SIZES[:-1])
 def test_contrastive_divergence(sizes, chains, steps, means, kind, dtype, isa):
     v, w, b, c = machine(sizes, dtype)
@@ -145,7 +149,7 @@ def test_many_steps_give_the_gradient_of_the_likelihood():
 
 
 def test_nan_stays_nan():
-    v, w, b, c = machine((4, 6, 5), "float32")
+    v, w, _, c = machine((4, 6, 5), "float32")
     v[2, 1] = np.nan
     p, h = kernels.rbm_hidden(v, w, c, seed=1)
     assert np.isnan(p[2]).all()
@@ -154,7 +158,11 @@ def test_nan_stays_nan():
 
 
 @given(
-    st.integers(0, 9), st.integers(0, 70), st.integers(0, 70), st.sampled_from(DTYPES), st.booleans()
+    st.integers(0, 9),
+    st.integers(0, 70),
+    st.integers(0, 70),
+    st.sampled_from(DTYPES),
+    st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
 def test_any_size(n, visible, hidden, dtype, gaussian):
@@ -341,7 +349,13 @@ def test_unrolling_keeps_the_weights_and_copies_them():
     x = patterns(50)
     dbn = DBN((10, 6), n_iter=2, random_state=0).fit(x)
     network = dbn.unroll(3)
-    assert [type(m).__name__ for m in network] == ["Linear", "Sigmoid", "Linear", "Sigmoid", "Linear"]
+    assert [type(m).__name__ for m in network] == [
+        "Linear",
+        "Sigmoid",
+        "Linear",
+        "Sigmoid",
+        "Linear",
+    ]
     below = network[1](network[0](x))
     top = network[3](network[2](below)).numpy()
     np.testing.assert_allclose(top, dbn.transform(x), rtol=1e-5)

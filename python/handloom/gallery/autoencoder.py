@@ -16,7 +16,7 @@ def _run(context: Context) -> None:
     from . import pictures, plots
 
     shown = {"data": images(x_test)}
-    curves = {}
+    curves: dict[str, list[float]] = {}
     for code, target in ((8, 0.020), (2, 0.042)):
         model = dense_autoencoder((64, 256, 128, code))
         history = train(

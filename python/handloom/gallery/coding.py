@@ -9,7 +9,6 @@ import numpy as np
 from .. import optim
 from .._arrays import Array
 from ..models import Autoencoder
-from ..nn import Module
 from ..train import History, fit
 from .task import Context
 
@@ -17,7 +16,7 @@ from .task import Context
 def train(
     context: Context,
     name: str,
-    model: Module,
+    model: Any,
     data: Any,
     epochs: int,
     lr: float = 2e-3,
@@ -27,11 +26,10 @@ def train(
 ) -> History:
     """Fits a model that knows its own loss, and records that it fell."""
     optimizer = optim.AdamW(model.parameters(), lr=lr, weight_decay=decay)
-    loss: Any = model.loss
     history = fit(
         model,
         data,
-        loss=loss,
+        loss=model.loss,
         optimizer=optimizer,
         epochs=epochs,
         batch_size=batch_size,

@@ -52,9 +52,7 @@ def compete(
             found["covered"].append(judge.covered(_full(samples, x)))
 
     watch(trainer)
-    trainer.fit(
-        x, y, epochs=epochs, batch_size=batch_size, on_epoch=watch, on_step=on_step
-    )
+    trainer.fit(x, y, epochs=epochs, batch_size=batch_size, on_epoch=watch, on_step=on_step)
     context.losses(f"{name}, distance from the data", found["distance"])
     side = x.shape[1]
     pictures_of = [(epoch, _images(_full(images, x), side)) for epoch, images in frames]

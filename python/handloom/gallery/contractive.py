@@ -13,7 +13,7 @@ from .task import Context, Task
 
 def jacobian_norm(model: ContractiveAutoencoder, x: Array) -> float:
     """Mean of ‖∂h/∂x‖² over rows, from the Jacobians themselves."""
-    h, w = model.encode(x), model.encoder[0].weight.numpy()
+    h, w = model.encode(x), model.layer.weight.numpy()
     slopes = kernels.mul(h, 1 - h)
     return float(np.mean([np.square(slope[:, None] * w).sum() for slope in slopes]))
 
@@ -27,7 +27,7 @@ def _run(context: Context) -> None:
     shown = {"data": images(x_test)}
     rng = np.random.default_rng(0)
     moved = x_test + 0.1 * rng.standard_normal(x_test.shape).astype(np.float32)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, weight in (("vanilla", 0.0), ("contractive", 3e-4)):
         model = ContractiveAutoencoder(64, 32, weight)
         train(context, name, model, (x, x), context.epochs(250, 8), 3e-3, 64)
@@ -53,9 +53,7 @@ def _run(context: Context) -> None:
     )
     from . import pictures
 
-    context.draw(
-        "contractive-digits", pictures.strips, shown, "test digits and what comes back"
-    )
+    context.draw("contractive-digits", pictures.strips, shown, "test digits and what comes back")
     context.save("contractive", model)
 
 

@@ -1,4 +1,4 @@
-"""DCGAN: convolutions both ways, handwritten digits of 16 by 16 pixels, beside a GAN of perceptrons."""
+"""DCGAN: convolutions both ways, digits of 16 by 16 pixels, beside a GAN of perceptrons."""
 
 from __future__ import annotations
 

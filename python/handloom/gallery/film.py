@@ -42,9 +42,7 @@ def grid(images: Array, title: str, columns: int = 10) -> Figure:
 def stages(frames: list[tuple[int, Array]], title: str, shown: int = 6, count: int = 16) -> Figure:
     """Draws the first images of some of the frames (epoch, images), one above the other."""
     picked = sorted({round(i) for i in np.linspace(0, len(frames) - 1, shown)})
-    with figure_of(
-        title, len(picked), width=1.45 * len(picked), height=2.0
-    ) as (figure, axes):
+    with figure_of(title, len(picked), width=1.45 * len(picked), height=2.0) as (figure, axes):
         for axis, i in zip(axes, picked):
             epoch, images = frames[i]
             page = sheet(images[:count], 4)

@@ -17,13 +17,12 @@ SHARE = 0.02  # a class counts as covered when so many of the samples are of it
 
 
 def smaller(x: Array) -> Array:
-    """Images of 28 by 28 in [0, 1] at 16 by 16: with a margin they are 32, and a mean of four is one.
-    """
+    """Images of 28 by 28 at 16 by 16: with a margin they are 32, and a mean of four is one."""
     return kernels.avg_pool2d(np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0))), 2)
 
 
 def digits(size: int = 8) -> tuple[Array, Array, Array, Array]:
-    """Returns images in [−1, 1] and labels, `(x, x_test, y, y_test)`: 8 by 8, or MNIST at 16 by 16."""
+    """Returns images in [−1, 1] and labels: 8 by 8, or MNIST at 16 by 16."""
     if size == 8:
         found = data.load("digits")
         x = found.x
@@ -79,11 +78,11 @@ class Judge:
 
     def called(self, x: Array) -> Array:
         """Returns the class of each image."""
-        return predict(self.head, self.features(x)).argmax(axis=1)
+        return np.asarray(predict(self.head, self.features(x)).argmax(axis=1))
 
     def shares(self, x: Array) -> Array:
         """Returns the share of each class among images `(10,)`."""
-        return np.bincount(self.called(x), minlength=10) / len(x)
+        return np.asarray(np.bincount(self.called(x), minlength=10) / len(x))
 
     def covered(self, x: Array) -> int:
         """Returns how many classes have `SHARE` of the images."""

@@ -94,9 +94,10 @@ def maps(codes: Mapping[str, Array], y: Array, title: str) -> Figure:
         for axis, (name, points) in zip(axes, codes.items()):
             for c in np.unique(y):
                 colour = colormaps["tab10"](int(c) % 10)
-                axis.scatter(*points[y == c].T, s=5, color=colour, alpha=0.35, lw=0)
-                for point in points[y == c][:18]:
-                    axis.text(*point, str(c), color=colour, fontsize=8, ha="center", va="center")
+                first, second = points[y == c].T
+                axis.scatter(first, second, s=5, color=colour, alpha=0.35, lw=0)
+                for u, v in zip(first[:18], second[:18]):
+                    axis.text(u, v, str(c), color=colour, fontsize=8, ha="center", va="center")
             axis.set_title(name)
             axis.set(xticks=(), yticks=())
             axis.grid(visible=False)
@@ -109,7 +110,7 @@ def histogram(values: Mapping[str, Array], title: str, label: str) -> Figure:
     edges = np.geomspace(max(everything.min(), 1e-9), everything.max(), 40)
     with figure_of(title) as (figure, (axis,)):
         for (name, found), colour in zip(values.items(), COLOURS):
-            axis.hist(found, edges, color=colour, alpha=0.6, label=name)
+            axis.hist(found, list(edges), color=colour, alpha=0.6, label=name)
         axis.set_xscale("log")
         axis.set(xlabel=label, ylabel="rows")
         axis.legend()

@@ -11,14 +11,17 @@ from .gan import prepared
 from .task import Context, Task
 
 
-def trainer_of(generator: Module, discriminator: Module, lr: float = 2e-3) -> Adversarial:
+def trainer_of(
+    generator: Module, discriminator: Module, lr: float = 2e-3, critic_lr: float = 2e-3
+) -> Adversarial:
     """Returns a trainer with the optimisers of Progressive GAN and StyleGAN: Adam, β₁ = 0."""
+    betas = (0.0, 0.99)
     return Adversarial(
         generator,
         discriminator,
-        generator_optimizer=optim.Adam(generator.parameters(), lr=lr, betas=(0.0, 0.99)),
-        discriminator_optimizer=optim.Adam(discriminator.parameters(), lr=lr, betas=(0.0, 0.99)),
-        ema=0.99,
+        generator_optimizer=optim.Adam(generator.parameters(), lr=lr, betas=betas),
+        discriminator_optimizer=optim.Adam(discriminator.parameters(), lr=critic_lr, betas=betas),
+        ema=0.995,
     )
 
 
@@ -27,8 +30,8 @@ def _run(context: Context) -> None:
     if context.quick:
         x = x[:640]
     batch = 32
-    generator = ProgressiveGenerator(64, 16, 32)
-    trainer = trainer_of(generator, ProgressiveDiscriminator(16, 32))
+    generator = ProgressiveGenerator(64, 16, 64)
+    trainer = trainer_of(generator, ProgressiveDiscriminator(16, 64))
     fade, rest = (1, 1) if context.quick else (4, 6)
     growth = Growth(generator.top, fade, rest, len(x) // batch)
     epochs = context.override or growth.epochs + (0 if context.quick else 8)

@@ -20,7 +20,7 @@ _MOVES = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 
 def nudged(images: Array, y: Array) -> tuple[Array, Array]:
     """Returns images (N, H, W) and their four neighbours, moved by a pixel, as rows; and labels."""
-    n, h, w = images.shape
+    h, w = images.shape[1:]
     around = np.pad(images, ((0, 0), (1, 1), (1, 1)))
     moved = [around[:, 1 - i : 1 - i + h, 1 - j : 1 - j + w] for i, j in _MOVES]
     return np.concatenate(moved).reshape(-1, h * w), np.tile(y, len(_MOVES))

@@ -49,18 +49,17 @@ def _run(context: Context) -> None:
         digits.x.reshape(-1, 64), digits.y, test_size=0.2, stratify=digits.y
     )
     linear = error(Principal(x, 16).reconstruct(x_test), x_test)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for kind in ("kl", "l1"):
         model = build(kind)
         train(context, f"sparse, {kind}", model, (x, x), context.epochs(200, 8), 3e-3, 64)
         codes, test = model.encode(x), model.encode(x_test)
-        mse, accuracy = error(model.reconstruct(x_test), x_test), probe(
-            context, codes, y, test, y_test
+        mse, accuracy = (
+            error(model.reconstruct(x_test), x_test),
+            probe(context, codes, y, test, y_test),
         )
         silent = float((test < 0.1 * codes.max()).mean())
-        rows.append(
-            (kind, f"{test.mean():.3f}", f"{silent:.2f}", f"{mse:.4f}", f"{accuracy:.3f}")
-        )
+        rows.append((kind, f"{test.mean():.3f}", f"{silent:.2f}", f"{mse:.4f}", f"{accuracy:.3f}"))
         if kind == "kl":
             context.check("digits: mean activation of 128 units, KL", test.mean(), at_most=0.07)
             context.check("digits: test MSE, KL", mse, at_most=0.0116, baseline=linear)
@@ -73,7 +72,7 @@ def _run(context: Context) -> None:
     )
     from . import pictures
 
-    weights = shown.decoder.weight.numpy().T
+    weights = shown.decoder.state_dict()["weight"].T
     order = np.argsort(-np.abs(weights).sum(axis=1))[:48]
     context.draw(
         "sparse-parts",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._arrays import Array
-from ..models import ProgressiveDiscriminator, StyleGenerator
+from ..models import StyleGenerator, spectral_critic
 from .contest import SAMPLES, compete, judged
 from .gan import prepared
 from .judge import Judge
@@ -42,11 +42,9 @@ def _run(context: Context) -> None:
     judge, x, _ = prepared(context, 16)
     if context.quick:
         x = x[:640]
-    generator = StyleGenerator(64, 16, 32)
-    trainer = trainer_of(generator, ProgressiveDiscriminator(16, 32))
-    compete(
-        context, "stylegan", trainer, judge, x, epochs=context.epochs(30, 3), batch_size=32
-    )
+    generator = StyleGenerator(64, 16, 64)
+    trainer = trainer_of(generator, spectral_critic(16, 32), 2e-3, 1e-3)
+    compete(context, "stylegan", trainer, judge, x, epochs=context.epochs(20, 3), batch_size=32)
     judged(context, "stylegan", judge, trainer.sample(SAMPLES), classes=8, gaussian=(x, 0.5))
     rng = np.random.default_rng(0)
     rows, columns = rng.standard_normal((2, 8, generator.latent), np.float32)

@@ -118,8 +118,8 @@ def rbm_contrastive_divergence(
 ) -> Contrast:
     """The gradient of contrastive divergence, CD-k, from k steps of Gibbs sampling.
 
-    ``dw = mean of p_k v_k - mean of p_0 v``: what the machine believes after k steps of its own less
-    what it sees, so that a step down this gradient makes the data likelier (Hinton: "Training
+    ``dw = mean of p_k v_k - mean of p_0 v``: what the machine believes after k steps of its own
+    less what it sees, so that a step down this gradient makes the data likelier (Hinton: "Training
     products of experts by minimizing contrastive divergence", 2002). With ``chain`` the steps go on
     from where the last call left them instead of from the data: persistent contrastive divergence
     (Tieleman, ICML 2008; scikit-learn's ``BernoulliRBM`` is ``steps=1`` with a chain).
@@ -184,9 +184,7 @@ def rbm_gibbs(
     return found[3], found[4]
 
 
-def rbm_free_energy(
-    v: Array, w: Array, b: Array, c: Array, *, visible: str = "bernoulli"
-) -> Array:
+def rbm_free_energy(v: Array, w: Array, b: Array, c: Array, *, visible: str = "bernoulli") -> Array:
     """``F(v) = -log of the sum over h of exp(-E(v, h))``, so that ``p(v) = exp(-F(v)) / Z``.
 
     ``F(v) = -b.v - sum_j softplus(c_j + W_j v)``, and ``|v - b|^2 / 2`` in place of ``-b.v`` for

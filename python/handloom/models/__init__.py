@@ -20,6 +20,7 @@ from .generate import Beam, beam_search, generate
 from .progressive import Growth, ProgressiveDiscriminator, ProgressiveGenerator, shrink
 from .rbm import RBM
 from .recurrent import RNNSeq2Seq, scheduled_sampling
+from .stylegan import StyledLayer, StyleGenerator, spectral_critic
 from .transformer import (
     Cache,
     CausalLM,
@@ -28,7 +29,6 @@ from .transformer import (
     TransformerSeq2Seq,
     VisionTransformer,
 )
-from .stylegan import StyledLayer, StyleGenerator
 from .vae import VAE, dense_vae
 from .word2vec import CBOW, SkipGram, negative_sampling_loss
 
@@ -76,4 +76,5 @@ __all__ = [
     "scheduled_sampling",
     "shrink",
     "sparsity",
+    "spectral_critic",
 ]

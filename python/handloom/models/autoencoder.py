@@ -12,6 +12,7 @@ Each `forward` returns a `Coded`, and each `loss` takes that and what should hav
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,7 +84,7 @@ class Autoencoder(nn.Module):
         return np.concatenate([coded.reconstruction.numpy() for coded in found])
 
     def anomaly(self, x: Array) -> Array:
-        """Returns the mean squared error of each row `(N,)`: what it has never seen it says badly."""
+        """Returns the mean squared error of each row `(N,)`: it says badly what it never saw."""
         off = (self.reconstruct(x) - x).reshape(len(x), -1)
         return np.asarray((off * off).mean(axis=1))
 
@@ -99,11 +100,13 @@ def dense_autoencoder(sizes: tuple[int, ...], code: nn.Module | None = None) -> 
         ValueError: Fewer than two widths.
     """
     if len(sizes) < 2:
-        raise ValueError(f"dense_autoencoder: sizes is {sizes}, expected the input's and the code's at least")
+        raise ValueError(
+            f"dense_autoencoder: sizes is {sizes}, expected the input's and the code's at least"
+        )
 
     def stack(widths: tuple[int, ...]) -> list[nn.Module]:
         layers: list[nn.Module] = []
-        for a, b in zip(widths, widths[1:]):
+        for a, b in pairwise(widths):
             layers += [nn.Linear(a, b), nn.ReLU()]
         return layers[:-1]
 
@@ -154,8 +157,8 @@ class SparseAutoencoder(Autoencoder):
     Args:
         encoder: Its last layer is a sigmoid for "kl".
         decoder: As for `Autoencoder`.
-        kind: "kl": each unit's mean over the batch is to be `rho`; "l1": the mean of |code| is to be
-            small.
+        kind: "kl": each unit's mean over the batch is to be `rho`; "l1": the mean of |code| is to
+            be small.
         rho: Share of the time that a unit may speak, between 0 and 1.
         weight: Of the penalty beside the squared error.
     """
@@ -208,10 +211,16 @@ class ContractiveAutoencoder(Autoencoder):
         )
         self.weight = weight
 
+    @property
+    def layer(self) -> nn.Linear:
+        """The layer of the encoder."""
+        first: nn.Linear = getattr(self.encoder, "0")
+        return first
+
     def penalty(self, coded: Coded) -> Tensor | float:
         if not self.weight:
             return 0.0
-        return contraction(coded.code, self.encoder[0].weight).mean() * self.weight
+        return contraction(coded.code, self.layer.weight).mean() * self.weight
 
 
 def contraction(h: Tensor, w: Tensor) -> Tensor:

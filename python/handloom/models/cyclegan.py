@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import kernels, nn, ops
+from .. import kernels, nn
 from .._runtime import get_rng_state, next_draw, set_rng_state
 from ..autograd import no_grad
 from ..optim import Adam
@@ -21,9 +21,7 @@ F = nn.functional
 
 
 def _conv(a: int, b: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(
-        a, b, kernel, stride=stride, padding=kernel // 2, padding_mode="reflect"
-    )
+    return nn.Conv2d(a, b, kernel, stride=stride, padding=kernel // 2, padding_mode="reflect")
 
 
 class _Residual(nn.Module):
@@ -132,7 +130,8 @@ class CycleGAN:
         self.optimizers = [
             Adam([*one.parameters(), *two.parameters()], lr=rate, betas=(0.5, 0.999))
             for one, two, rate in (
-                (to_b, to_a, lr), (critic_a, critic_b, lr if critic_lr is None else critic_lr)
+                (to_b, to_a, lr),
+                (critic_a, critic_b, lr if critic_lr is None else critic_lr),
             )
         ]
 
@@ -172,7 +171,9 @@ class CycleGAN:
             raise ValueError(f"CycleGAN.translate: to is {to!r}, expected a or b")
         model = self.to_a if to == "a" else self.to_b
         with no_grad():
-            parts = [model(x[i : i + batch_size]).numpy() for i in range(0, len(x), batch_size)]
+            parts: list[Array] = [
+                model(x[i : i + batch_size]).numpy() for i in range(0, len(x), batch_size)
+            ]
         return np.concatenate(parts)
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""The deep belief network: restricted Boltzmann machines, each trained on what the one below sees.
+"""The deep belief network: restricted Boltzmann machines, each trained on the one below.
 
-Hinton, Osindero and Teh: "A fast learning algorithm for deep belief nets" (2006). The top two layers
-are an undirected machine, the layers below a directed network that draws what the top dreams.
+Hinton, Osindero and Teh: "A fast learning algorithm for deep belief nets" (2006). The top two
+layers are an undirected machine, the layers below a directed network that draws what the top
+dreams.
 """
 
 from __future__ import annotations
@@ -52,22 +53,22 @@ class DBN:
             for level, size in enumerate(sizes)
         ]
 
-    def fit(self, X: Any, y: Any = None) -> DBN:  # noqa: N803
+    def fit(self, X: Any, y: Any = None) -> DBN:
         """Trains the layers one after the other on X `(N, n_features)`.
 
         Each layer's data are the probabilities of the hidden units of the one below.
         """
         for machine in self.machines:
-            X = machine.fit(X).transform(X)  # noqa: N806
+            X = machine.fit(X).transform(X)
         return self
 
-    def transform(self, X: Any) -> Array:  # noqa: N803
+    def transform(self, X: Any) -> Array:
         """Returns the probabilities of the top layer's hidden units `(N, sizes[-1])`."""
         for machine in self.machines:
-            X = machine.transform(X)  # noqa: N806
+            X = machine.transform(X)
         return np.asarray(X)
 
-    def reconstruct(self, X: Any) -> Array:  # noqa: N803
+    def reconstruct(self, X: Any) -> Array:
         """Returns X sent up to the top and down again, by means `(N, n_features)`."""
         return self._down(self.transform(X), len(self.machines))
 

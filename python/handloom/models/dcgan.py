@@ -33,6 +33,7 @@ def _start(model: nn.Module) -> None:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
+            assert module.weight is not None
             nn.init.normal_(module.weight, 1.0, 0.02)
 
 

@@ -1,8 +1,8 @@
 """Layers with an equalised learning rate: what Progressive GAN and StyleGAN are made of.
 
-Karras et al.: "Progressive growing of GANs" (ICLR 2018), section 4.1: weights are drawn from N(0, 1)
-and scaled by He's constant in every forward, so that Adam's steps are as long, relatively, in every
-layer.
+Karras et al.: "Progressive growing of GANs" (ICLR 2018), section 4.1: weights are drawn from
+N(0, 1) and scaled by He's constant in every forward, so that Adam's steps are as long, relatively,
+in every layer.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Karras et al.: "Progressive growing of GANs for improved quality, stability, and
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from .. import nn, ops
@@ -43,29 +44,32 @@ def check_side(x: Any, level: int, op: str) -> None:
         )
 
 
+def channels_at(width: int, level: int) -> int:
+    """Channels of a level: half as many for each doubling of the side, 8 at least."""
+    return max(8, width >> level)
+
+
 class ProgressiveGenerator(nn.Module):
     """z `(N, latent)` → images of `4 · 2^level` by as many pixels.
 
     Args:
         latent: Numbers of z.
         size: Side of the images of the top level: 8, 16, 32, …
-        width: Channels of every level.
+        width: Channels of the first level; each further one has half as many, see `channels_at`.
         channels: Of the images.
     """
 
-    def __init__(self, latent: int, size: int = 16, width: int = 32, channels: int = 1) -> None:
+    def __init__(self, latent: int, size: int = 16, width: int = 64, channels: int = 1) -> None:
         super().__init__()
         self.top = halvings(size, "ProgressiveGenerator")
         self.latent, self.width = latent, width
         self.start = EqualLinear(latent, 16 * width, gain=2**0.5 / 4)
         self.first = EqualConv2d(width, width)
+        wide = [channels_at(width, level) for level in range(self.top + 1)]
         self.blocks = nn.ModuleList(
-            nn.ModuleList([EqualConv2d(width, width), EqualConv2d(width, width)])
-            for _ in range(self.top)
+            nn.ModuleList([EqualConv2d(a, b), EqualConv2d(b, b)]) for a, b in pairwise(wide)
         )
-        self.to_image = nn.ModuleList(
-            EqualConv2d(width, channels, 1, gain=1.0) for _ in range(self.top + 1)
-        )
+        self.to_image = nn.ModuleList(EqualConv2d(w, channels, 1, gain=1.0) for w in wide)
 
     def forward(self, z: Any, level: int | None = None, alpha: float = 1.0) -> Tensor:
         """`alpha` below 1 mixes the level's images with those of the one below, doubled."""
@@ -93,18 +97,14 @@ class ProgressiveDiscriminator(nn.Module):
         group: Images that share a standard deviation; it divides the batch.
     """
 
-    def __init__(
-        self, size: int = 16, width: int = 32, channels: int = 1, group: int = 4
-    ) -> None:
+    def __init__(self, size: int = 16, width: int = 64, channels: int = 1, group: int = 4) -> None:
         super().__init__()
         self.top = halvings(size, "ProgressiveDiscriminator")
         self.group = group
-        self.from_image = nn.ModuleList(
-            EqualConv2d(channels, width, 1) for _ in range(self.top + 1)
-        )
+        wide = [channels_at(width, level) for level in range(self.top + 1)]
+        self.from_image = nn.ModuleList(EqualConv2d(channels, w, 1) for w in wide)
         self.blocks = nn.ModuleList(
-            nn.ModuleList([EqualConv2d(width, width), EqualConv2d(width, width)])
-            for _ in range(self.top)
+            nn.ModuleList([EqualConv2d(b, b), EqualConv2d(b, a)]) for a, b in pairwise(wide)
         )
         self.last = EqualConv2d(width + 1, width)
         self.hidden = EqualLinear(16 * width, width)
@@ -161,8 +161,7 @@ class Growth:
 
 
 def shrink(x: Any, level: int, top: int, alpha: float = 1.0) -> Tensor:
-    """Images of the top level at another one; while it fades in, mixed with those of the level below.
-    """
+    """Images of the top level at another; while it fades in, mixed with those of the one below."""
     y: Tensor = x if isinstance(x, Tensor) else Tensor(x)
     for _ in range(top - level):
         y = halve(y)

@@ -76,9 +76,18 @@ class RBM:
         visible_means: bool = False,
     ) -> None:
         # scikit-learn's clone() wants arguments kept as they came; `fit` checks them.
-        given = locals()
-        for name in _OPTIONS:
-            setattr(self, name, given[name])
+        self.n_components = n_components
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_iter = n_iter
+        self.verbose = verbose
+        self.random_state = random_state
+        self.visible = visible
+        self.steps = steps
+        self.persistent = persistent
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.visible_means = visible_means
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
@@ -104,7 +113,7 @@ class RBM:
 
     # ---- training --------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any = None) -> RBM:  # noqa: N803
+    def fit(self, X: Any, y: Any = None) -> RBM:
         """Trains from new weights on `n_iter` passes over X `(N, n_features)`.
 
         Raises:
@@ -125,7 +134,7 @@ class RBM:
                 print(f"[RBM] epoch {epoch + 1}: pseudo-likelihood {score:.2f}", flush=True)
         return self
 
-    def partial_fit(self, X: Any, y: Any = None) -> RBM:  # noqa: N803
+    def partial_fit(self, X: Any, y: Any = None) -> RBM:
         """Makes one step on X `(N, n_features)`; the first call draws new weights.
 
         Raises:
@@ -163,9 +172,12 @@ class RBM:
         self.history_: list[float] = []
         self._descent: list[ParamList] = []
 
-    def _follow(self, gradients: list[Array]) -> None:
+    def _follow(self, gradients: list[Array | None]) -> None:
         if not self._descent:
-            both = ([self.components_], [self.intercept_visible_, self.intercept_hidden_])
+            both: tuple[list[Array], ...] = (
+                [self.components_],
+                [self.intercept_visible_, self.intercept_hidden_],
+            )
             for params, decay in zip(both, (self.weight_decay, 0.0)):
                 hyper = optim_hyper(
                     "sgd", lr=self.learning_rate, momentum=self.momentum, weight_decay=decay
@@ -198,16 +210,16 @@ class RBM:
 
     # ---- use -------------------------------------------------------------------------------------
 
-    def transform(self, X: Any) -> Array:  # noqa: N803
+    def transform(self, X: Any) -> Array:
         """Returns the probabilities of the hidden units `(N, n_components)`."""
         x = self._fitted(X, "transform")
         return kernels.rbm_hidden(x, self.components_, self.intercept_hidden_, sample=False)[0]
 
-    def fit_transform(self, X: Any, y: Any = None) -> Array:  # noqa: N803
+    def fit_transform(self, X: Any, y: Any = None) -> Array:
         """`fit`, then `transform` of the same rows."""
         return self.fit(X).transform(X)
 
-    def inverse_transform(self, H: Any) -> Array:  # noqa: N803
+    def inverse_transform(self, H: Any) -> Array:
         """Returns the means of the visible units `(N, n_features)` for hidden ones."""
         self._require("inverse_transform")
         h = np.ascontiguousarray(H, self.components_.dtype)
@@ -227,13 +239,13 @@ class RBM:
             w, b, c, v=x, steps=steps, visible=self.visible, seed=seed, call=call
         )[0]
 
-    def free_energy(self, X: Any) -> Array:  # noqa: N803
+    def free_energy(self, X: Any) -> Array:
         """Returns F(v) `(N,)`: p(v) ∝ exp(−F(v)). Only differences mean something."""
         x = self._fitted(X, "free_energy")
         w, b, c = self.components_, self.intercept_visible_, self.intercept_hidden_
         return kernels.rbm_free_energy(x, w, b, c, visible=self.visible)
 
-    def score_samples(self, X: Any) -> Array:  # noqa: N803
+    def score_samples(self, X: Any) -> Array:
         """Returns a pseudo-likelihood `(N,)`, in nats: the higher, the better known.
 
         One unit i of each row, drawn by chance, is flipped: n log p(v_i | the others) estimates the
@@ -254,7 +266,7 @@ class RBM:
 
     # ---- checks ----------------------------------------------------------------------------------
 
-    def _data(self, X: Any, op: str) -> Array:  # noqa: N803
+    def _data(self, X: Any, op: str) -> Array:
         x = np.asarray(X)
         if x.dtype.kind not in "fiub":
             raise TypeError(f"RBM.{op}: X has dtype {x.dtype}, expected numbers")
@@ -285,7 +297,7 @@ class RBM:
                 f"RBM.{op}: X is {x.dtype}, this machine was fitted to {self.components_.dtype}"
             )
 
-    def _fitted(self, X: Any, op: str) -> Array:  # noqa: N803
+    def _fitted(self, X: Any, op: str) -> Array:
         self._require(op)
         x = self._data(X, op)
         self._check_width(x, op)

@@ -1,4 +1,4 @@
-"""The variational autoencoder: a code that is a distribution, so that codes of chance mean something.
+"""The variational autoencoder: its code is a distribution, so that codes of chance mean something.
 
 Kingma and Welling: "Auto-encoding variational Bayes" (ICLR 2014).
 
@@ -136,7 +136,13 @@ def one_hot(label: Any, classes: int, op: str, like: Any) -> Tensor:
 
 
 def dense_vae(
-    pixels: int, hidden: int, latent: int, *, classes: int = 0, beta: float = 1.0, dropout: float = 0
+    pixels: int,
+    hidden: int,
+    latent: int,
+    *,
+    classes: int = 0,
+    beta: float = 1.0,
+    dropout: float = 0,
 ) -> VAE:
     """Returns the VAE of Kingma and Welling: two layers of linear units and ReLUs each way."""
     encoder = nn.Sequential(

@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 class Adversarial:
     """Trains a generator and a discriminator (critic) against each other.
 
-    The generator is called with `(z)` or `(z, label)`, z `(N, generator.latent)` normal, and returns
-    samples; the discriminator with samples (and labels), and returns raw scores, high for data.
+    The generator is called with `(z)` or `(z, label)`, z `(N, generator.latent)` normal, and
+    returns samples; the discriminator with samples (and labels), and returns raw scores, high for
+    data.
 
     Args:
-        generator: Has an integer attribute `latent`.
-        discriminator: Gives each sample one or more scores.
+        generator: A module with an integer attribute `latent`.
+        discriminator: A module that gives each sample one or more scores.
         kind: The game: "minimax", "non_saturating", "wasserstein", "least_squares" or "hinge"; see
             `F.gan_discriminator_loss`.
         generator_optimizer, discriminator_optimizer: By default Adam with lr 2e-4, betas (0.5,
@@ -54,8 +55,8 @@ class Adversarial:
 
     def __init__(
         self,
-        generator: Module,
-        discriminator: Module,
+        generator: Any,
+        discriminator: Any,
         *,
         kind: str = "non_saturating",
         generator_optimizer: Optimizer | None = None,
@@ -211,7 +212,7 @@ class Adversarial:
     # ---- use -------------------------------------------------------------------------------------
 
     @contextmanager
-    def averaged(self) -> Iterator[Module]:
+    def averaged(self) -> Iterator[Any]:
         """Within the block the generator has its averaged weights and is in evaluation mode."""
         was_training = self.generator.training
         self.generator.eval()
@@ -225,9 +226,7 @@ class Adversarial:
         finally:
             self.generator.train(was_training)
 
-    def sample(
-        self, n: int, label: Any = None, *, z: Any = None, batch_size: int = 256
-    ) -> Array:
+    def sample(self, n: int, label: Any = None, *, z: Any = None, batch_size: int = 256) -> Array:
         """Returns samples of the generator in evaluation mode, with its averaged weights.
 
         Args:
