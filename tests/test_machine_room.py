@@ -128,6 +128,17 @@ def test_thread_count_from_the_environment(env, expected):
     assert succeed("import handloom as hl; print(hl.get_num_threads())", **env) == expected
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
+def test_thread_count_honours_affinity():
+    code = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import handloom as hl
+print(hl.get_num_threads())
+"""
+    assert succeed(code, HANDLOOM_NUM_THREADS="", OMP_NUM_THREADS="") == "1"
+
+
 # ---- floating point mode -------------------------------------------------------------------------
 def test_denormals_are_flushed_inside_and_only_there(threads):
     small = np.float32(1e-40)
@@ -323,6 +334,19 @@ def test_no_weak_symbol_without_optimisation(tmp_path):
     found, bad = foreign_weak_symbols(tmp_path)
     assert found > 0
     assert bad == []
+
+
+@pytest.mark.parametrize("flag", ["-ffast-math", "-Ofast", "-march=native"])
+def test_flags_that_change_bits_stop_the_configuration(flag, tmp_path):
+    cmake = shutil.which("cmake")
+    if not cmake:
+        pytest.skip("no cmake")
+    command = [cmake, "-S", ROOT, "-B", tmp_path, f"-DCMAKE_CXX_FLAGS={flag}"]
+    result = subprocess.run(
+        [*command, "-DHANDLOOM_PYTHON=OFF"], capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode != 0
+    assert "remove -ffast-math" in result.stderr, result.stderr
 
 
 # ---- layers --------------------------------------------------------------------------------------
