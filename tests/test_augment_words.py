@@ -92,6 +92,21 @@ def test_a_rate_of_0_changes_nothing(transform):
     assert augment.SynonymReplacement(SYNONYMS, 0.0)(TEXTS) == TEXTS
 
 
+def test_back_translation_goes_there_and_back():
+    calls = []
+
+    def there(texts):
+        calls.extend(texts)
+        return [text.upper() for text in texts]
+
+    change = augment.BackTranslation(there, lambda texts: [text.title() for text in texts], p=0.5)
+    made = change(TEXTS)
+    assert set(made) == {TEXT, TEXT.title()}
+    assert calls == [TEXT] * made.count(TEXT.title())
+    with pytest.raises(TypeError, match="BackTranslation: there and back expect functions"):
+        augment.BackTranslation("a", "b")
+
+
 def test_neighbours_of_an_embedding():
     vectors = np.float32([[1, 0], [0.9, 0.1], [0, 1], [-1, 0]])
     words = ["hot", "warm", "wet", "cold"]

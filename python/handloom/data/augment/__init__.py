@@ -23,6 +23,7 @@ from .noise import Cutout, GaussianNoise, RandomErasing
 from .series import Jitter, Permutation, Scaling, Shift, TimeWarp, WindowSlice
 from .transform import Batch, Compose, Transform
 from .words import (
+    BackTranslation,
     ComposeText,
     RandomDeletion,
     RandomInsertion,
@@ -33,6 +34,7 @@ from .words import (
 )
 
 __all__ = [
+    "BackTranslation",
     "Batch",
     "CenterCrop",
     "ColorJitter",

@@ -1,4 +1,4 @@
-"""Text: words replaced by synonyms, inserted, swapped and left out.
+"""Text: words replaced by synonyms, inserted, swapped and left out; texts said in other words.
 
 J. Wei and K. Zou, "EDA: easy data augmentation techniques for boosting performance on text
 classification tasks" (2019). A text is a string, whose words white space separates, or a sequence
@@ -7,7 +7,7 @@ of tokens; it comes back as what it was: a string, or a list.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -184,6 +184,36 @@ class RandomDeletion(TextTransform):
         if words and not stays.any():
             stays[random.integers(len(words))] = True
         return [word for word, stay in zip(words, stays, strict=True) if stay]
+
+
+class BackTranslation(TextTransform):
+    """Says a text in another language and back again: in other words, where it goes well.
+
+    Sennrich, Haddow and Birch, "Improving neural machine translation models with monolingual data"
+    (2016). Of texts that are strings.
+
+    Args:
+        there, back: Called with a list of strings, return as many: two translators.
+        p: Probability that a text is translated.
+    """
+
+    def __init__(
+        self,
+        there: Callable[[list[str]], Sequence[str]],
+        back: Callable[[list[str]], Sequence[str]],
+        p: float = 1.0,
+    ) -> None:
+        if not callable(there) or not callable(back):
+            raise TypeError("BackTranslation: there and back expect functions of a list of strings")
+        self.there, self.back = there, back
+        self.p = chance(p, "BackTranslation")
+
+    def change(self, words: Words, random: np.random.Generator) -> Words:
+        """The words of the text that came back."""
+        if not words or random.random() >= self.p:
+            return list(words)
+        (text,) = self.back(list(self.there([" ".join(words)])))
+        return text.split()
 
 
 def embedding_synonyms(
