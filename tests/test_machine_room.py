@@ -215,6 +215,34 @@ def test_blocks_are_reused_and_given_back(n):
     assert _C.pool_stats()[1] == 0
 
 
+def test_the_pool_follows_a_program_that_changes_its_sizes():
+    """Blocks of sizes that are no longer asked for make room for those that are."""
+    _C.empty_cache()
+    for n in range(30):  # 30 sizes of 12 MB to 240 MB: far more than is kept
+        kernels.uniform((3 << 20) + n * (2 << 20), seed=1)
+    in_use, cached, _ = _C.pool_stats()
+    largest = 5 * ((3 << 20) + 29 * (2 << 20))  # a quarter of a block may be unused
+    assert in_use + cached <= max(256 << 20, 3 * largest // 2)
+    kernels.uniform(5 << 20, seed=1)
+    calls = _C.pool_stats()[2]
+    for _ in range(5):
+        kernels.uniform(5 << 20, seed=1)
+    assert _C.pool_stats()[2] == calls
+    _C.empty_cache()
+
+
+def test_a_step_that_needs_much_finds_it_again():
+    """What is freed all at once, as a tape is after backward, is there for the next step."""
+    _C.empty_cache()
+    for step in range(3):
+        kept = [kernels.uniform(4 << 20, seed=i) for i in range(24)]  # 400 MB
+        if step == 0:
+            calls = _C.pool_stats()[2]
+        del kept
+    assert _C.pool_stats()[2] == calls
+    _C.empty_cache()
+
+
 def test_views_keep_their_memory():
     x = kernels.uniform(100000, seed=1)
     expected = x[5000:5010].copy()
