@@ -5,6 +5,7 @@
 #include "kernel.h"
 #include "ops/attention/attention.h"
 #include "ops/conv/conv.h"
+#include "ops/edit_distance.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/layout/copy.h"
 #include "ops/layout/index.h"

@@ -20,6 +20,7 @@ from . import (
     resize,
     rnn,
     softmax,
+    text,
 )
 
 _FAMILIES = (
@@ -37,6 +38,7 @@ _FAMILIES = (
     resize,
     rnn,
     softmax,
+    text,
 )
 
 OPS: dict[str, Op] = {name: op for family in _FAMILIES for name, op in family.OPS.items()}

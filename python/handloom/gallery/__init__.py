@@ -26,9 +26,11 @@ _NAMES = (
     "memory",
     "clipping",
     "vit",
+    "word2vec",
     "char_lm",
     "masked_lm",
     "phonemes",
+<<<<<<< HEAD
     "rbm",
     "dbn",
     "autoencoder",
@@ -46,6 +48,10 @@ _NAMES = (
     "cyclegan",
     "progressive",
     "stylegan",
+=======
+    "caption",
+    "translation",
+>>>>>>> main
     "depth",
     "descent",
     "optimizers",

@@ -19,7 +19,7 @@ from .gan import DenseDiscriminator, DenseGenerator
 from .generate import Beam, beam_search, generate
 from .progressive import Growth, ProgressiveDiscriminator, ProgressiveGenerator, shrink
 from .rbm import RBM
-from .recurrent import RNNSeq2Seq, scheduled_sampling
+from .recurrent import Captioner, RNNSeq2Seq, scheduled_sampling
 from .stylegan import StyledLayer, StyleGenerator, spectral_critic
 from .transformer import (
     Cache,
@@ -40,6 +40,7 @@ __all__ = [
     "Autoencoder",
     "Beam",
     "Cache",
+    "Captioner",
     "CausalLM",
     "Coded",
     "ContractiveAutoencoder",
