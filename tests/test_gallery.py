@@ -55,6 +55,9 @@ def test_whole_run_keeps_its_promises(name):
 SLOW = (
     *("mlp", "cnn", "residual", "cnn_1d", "lstm", "bidirectional", "memory"),
     *("depth", "descent", "optimizers", "controls"),
+    *("rbm", "dbn", "autoencoder", "denoising", "sparse", "vae", "conv_autoencoder", "contractive"),
+    *("anomaly", "gan", "conditional_gan", "dcgan", "wgan", "lsgan"),
+    *("cyclegan", "progressive", "stylegan"),
     *("vit", "char_lm", "masked_lm", "phonemes"),
 )
 

@@ -30,7 +30,8 @@ _NAMES = (
     "char_lm",
     "masked_lm",
     "phonemes",
-<<<<<<< HEAD
+    "caption",
+    "translation",
     "rbm",
     "dbn",
     "autoencoder",
@@ -48,10 +49,6 @@ _NAMES = (
     "cyclegan",
     "progressive",
     "stylegan",
-=======
-    "caption",
-    "translation",
->>>>>>> main
     "depth",
     "descent",
     "optimizers",

@@ -14,7 +14,7 @@ def _run(context: Context) -> None:
         digits.x, digits.y, test_size=0.2, stratify=digits.y
     )
     if context.quick:
-        x = x[:1000]
+        x = x[:640]
     model = ConvAutoencoder(28, 32)
     history = train(
         context, "convolutional", model, (x, x), context.epochs(25, 3), 2e-3, 64,

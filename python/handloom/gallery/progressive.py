@@ -28,7 +28,7 @@ def trainer_of(
 def _run(context: Context) -> None:
     judge, x, _ = prepared(context, 16)
     if context.quick:
-        x = x[:640]
+        x = x[:416]
     batch = 32
     generator = ProgressiveGenerator(64, 16, 64)
     trainer = trainer_of(generator, ProgressiveDiscriminator(16, 64))

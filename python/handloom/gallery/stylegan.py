@@ -41,7 +41,7 @@ def mixed(generator: StyleGenerator, rows: Array, columns: Array, crossover: int
 def _run(context: Context) -> None:
     judge, x, _ = prepared(context, 16)
     if context.quick:
-        x = x[:640]
+        x = x[:320]
     generator = StyleGenerator(64, 16, 64)
     trainer = trainer_of(generator, spectral_critic(16, 32), 2e-3, 1e-3)
     compete(context, "stylegan", trainer, judge, x, epochs=context.epochs(20, 3), batch_size=32)
