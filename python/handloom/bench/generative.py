@@ -1,8 +1,8 @@
-"""Training steps of networks that generate: CD-1 of a Boltzmann machine, VAE, DCGAN.
+"""Training steps of networks that generate: CD-1 of a Boltzmann machine, VAE, DCGAN, StyleGAN.
 
 What is timed draws its own random numbers, each library with its own generator. What is compared
 beforehand gets its noise from the inputs: for the Boltzmann machine the two layers' means, for the
-others the losses of the first steps.
+others the losses of the first steps (StyleGAN's first step: what follows has noise inside).
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from . import styles
 from .cases import Case, Shape, Target
 from .contenders import Array, Prepared, trajectory
 
 Inputs = dict[str, Any]
 
-LATENT = {"VAE": 20, "DCGAN": 64}
+LATENT = {"VAE": 20, "DCGAN": 64, "StyleGAN": styles.LATENT}
 RATES = {"VAE": (1e-3, 1e-3), "DCGAN": (1e-3, 2e-4)}
 
 # Weights and biases in the order of our models' parameters: our layouts.
@@ -63,6 +64,8 @@ def _cases() -> tuple[Case, ...]:
         cd(128, 784, 512),
         step("VAE", (n, 784), 6.0 * n * dense, quick=True),
         step("DCGAN", (n, 16, 16, 1), 2.0 * n * 9 * (65536 + 2 * 64 * 16 * 512 + 2 * 64 * 512)),
+        # Four times the generator's products and eight times the critic's.
+        step("StyleGAN", (32, 16, 16, 1), 2.0 * 32 * (4 * 4.13e6 + 8 * 0.56e6)),
     )
 
 
@@ -76,12 +79,17 @@ def make_inputs(rng: np.random.Generator, case: Case) -> Inputs:
         return {
             "v": (rng.random((n, v)) < 0.3).astype(np.float32),
             "w": rng.normal(0, 0.05, w).astype(np.float32),
-            "b": np.zeros(v, np.float32),
-            "c": np.zeros(b, np.float32),
+            "b": rng.normal(0, 0.1, v).astype(np.float32),
+            "c": rng.normal(0, 0.1, b).astype(np.float32),
         }
     name, x = case.option("model"), case.shapes[0]
-    params = []
-    for player, shapes in enumerate(_SHAPES[name]):
+    params: list[Any] = []
+    if name == "StyleGAN":
+        from handloom import manual_seed
+
+        manual_seed(int(rng.integers(1 << 31)))
+        params += styles.players()
+    for player, shapes in enumerate(_SHAPES.get(name, ())):
         ones = _NORMS[name][player] if name in _NORMS else ()
         made = [
             rng.normal(0, 0.02 if name == "DCGAN" else shape[-1] ** -0.5, shape).astype(np.float32)
@@ -105,6 +113,10 @@ def _images(rng: np.random.Generator, x: Shape) -> Array:
     return np.tanh(rng.standard_normal(x)).astype(np.float32)
 
 
+def _first(step: Callable[[], float]) -> Callable[[], list[Array]]:
+    return lambda: [np.array([step()])]
+
+
 # ---- handloom ----------------------------------------------------------------------------------
 
 
@@ -123,9 +135,10 @@ def handloom(contender: Any, case: Case, inputs: list[Inputs]) -> Prepared:
             return kernels.rbm_contrastive_divergence(v, w, b, c, seed=1, call=3 * next(calls))
 
         return Prepared([step], means)
-    make = {"VAE": _our_vae, "DCGAN": _our_dcgan}[case.option("model")]
+    name = case.option("model")
+    make = {"VAE": _our_vae, "DCGAN": _our_dcgan, "StyleGAN": styles.ours}[name]
     check, timed = (make(contender.hl, inputs[0], given) for given in (True, False))
-    return Prepared([timed], trajectory(check))
+    return Prepared([timed], _first(check) if name == "StyleGAN" else trajectory(check))
 
 
 def _load(model: Any, params: list[Array]) -> None:
@@ -213,9 +226,11 @@ def torch(contender: Any, case: Case, inputs: list[Inputs]) -> Prepared:
             return dw, (seen - v).mean(0), (q - p).mean(0)
 
         return Prepared([step], means, within=library.inference_mode)
-    make = {"VAE": _torch_vae, "DCGAN": _torch_dcgan}[case.option("model")]
+    name = case.option("model")
+    make = {"VAE": _torch_vae, "DCGAN": _torch_dcgan, "StyleGAN": styles.twin}[name]
     check, timed = (make(library, inputs[0], given) for given in (True, False))
-    return Prepared([timed], trajectory(check), "optimiser: fused")
+    compared = _first(check) if name == "StyleGAN" else trajectory(check)
+    return Prepared([timed], compared, "optimiser: fused")
 
 
 def _tensors(library: Any, params: list[Array]) -> list[Any]:
