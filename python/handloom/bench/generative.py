@@ -2,7 +2,8 @@
 
 What is timed draws its own random numbers, each library with its own generator. What is compared
 beforehand gets its noise from the inputs: for the Boltzmann machine the two layers' means, for the
-others the losses of the first steps (StyleGAN's first step: what follows has noise inside).
+others the losses of the first steps. (Of StyleGAN one: what follows has noise inside; of DCGAN two:
+Adam's first steps are long where a gradient is nothing but rounding.)
 """
 
 from __future__ import annotations
@@ -113,8 +114,13 @@ def _images(rng: np.random.Generator, x: Shape) -> Array:
     return np.tanh(rng.standard_normal(x)).astype(np.float32)
 
 
-def _first(step: Callable[[], float]) -> Callable[[], list[Array]]:
-    return lambda: [np.array([step()])]
+_COMPARED = {"StyleGAN": 1, "DCGAN": 2}
+
+
+def _losses(name: str, step: Callable[[], float]) -> Callable[[], list[Array]]:
+    """What is compared of a model's first steps."""
+    steps = _COMPARED.get(name)
+    return trajectory(step) if steps is None else lambda: [np.array([step() for _ in range(steps)])]
 
 
 # ---- handloom ----------------------------------------------------------------------------------
@@ -138,7 +144,7 @@ def handloom(contender: Any, case: Case, inputs: list[Inputs]) -> Prepared:
     name = case.option("model")
     make = {"VAE": _our_vae, "DCGAN": _our_dcgan, "StyleGAN": styles.ours}[name]
     check, timed = (make(contender.hl, inputs[0], given) for given in (True, False))
-    return Prepared([timed], _first(check) if name == "StyleGAN" else trajectory(check))
+    return Prepared([timed], _losses(name, check))
 
 
 def _load(model: Any, params: list[Array]) -> None:
@@ -229,8 +235,7 @@ def torch(contender: Any, case: Case, inputs: list[Inputs]) -> Prepared:
     name = case.option("model")
     make = {"VAE": _torch_vae, "DCGAN": _torch_dcgan, "StyleGAN": styles.twin}[name]
     check, timed = (make(library, inputs[0], given) for given in (True, False))
-    compared = _first(check) if name == "StyleGAN" else trajectory(check)
-    return Prepared([timed], compared, "optimiser: fused")
+    return Prepared([timed], _losses(name, check), "optimiser: fused")
 
 
 def _tensors(library: Any, params: list[Array]) -> list[Any]:
