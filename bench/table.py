@@ -22,8 +22,8 @@ others.
 `handloom bench` prints these tables for your machine (`pip install ".[peers]"`, then
 `handloom bench FAMILY …`); `bench/table.py` makes this page of its JSON. A ratio is the peer's time
 divided by handloom's, the median over rounds of the ratio within a round: above 1, handloom is
-ahead. *Share* is the part of the measured limit (multiply-add peak, or bandwidth of a copy) that was
-reached: above 100 % where data stay in a cache, or where Winograd's algorithm needs fewer
+ahead. *Share* is the part of the measured limit (multiply-add peak, or bandwidth of a copy) that
+was reached: above 100 % where data stay in a cache, or where Winograd's algorithm needs fewer
 multiplications than the definition.
 How it measures, and what the peers are given: [bench/README.md](../bench/README.md).
 """
