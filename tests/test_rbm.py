@@ -205,6 +205,14 @@ def test_kernel_errors():
         cd(v[:, ::-1], w, b, c)
     with pytest.raises(TypeError, match="v is None"):
         cd(None, w, b, c)
+    with pytest.raises(TypeError, match=r"rbm_contrastive_divergence: steps is 1\.5"):
+        cd(v, w, b, c, steps=1.5)
+    with pytest.raises(ValueError, match=r"rbm_free_energy: v \(4, 6\), w \(5, 6\), b \(5,\)"):
+        kernels.rbm_free_energy(v, w, c, c)
+    with pytest.raises(TypeError, match="rbm_free_energy: .* float64"):
+        kernels.rbm_free_energy(v, w, b.astype("float64"), c)
+    with pytest.raises(TypeError, match="rbm_free_energy: b"):
+        kernels.rbm_free_energy(v, w, [0.0] * 6, c)
     with pytest.raises(ValueError, match="exactly one of v and h"):
         kernels.rbm_gibbs(w, b, c)
     with pytest.raises(ValueError, match=r"seed is -1, expected 0 <= seed"):

@@ -17,13 +17,14 @@ probability.
 
 from __future__ import annotations
 
+import operator
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import _C
-from ._options import choice
+from ._options import choice, require_arrays
 from .dense import linear
 from .random import _seed
 from .reduce import sum as _sum
@@ -31,6 +32,13 @@ from .reduce import sum as _sum
 Array = npt.NDArray[Any]
 
 VISIBLE = {"bernoulli": False, "gaussian": True}
+
+
+def _whole(op: str, steps: int) -> int:
+    try:
+        return operator.index(steps)
+    except TypeError:
+        raise TypeError(f"{op}: steps is {steps!r}, expected an int") from None
 
 
 def rbm_hidden(
@@ -140,6 +148,7 @@ def rbm_contrastive_divergence(
         TypeError, ValueError: As :func:`rbm_hidden`; fewer than one step, no row.
     """
     gaussian = choice("rbm_contrastive_divergence", "visible", visible, VISIBLE)
+    steps = _whole("rbm_contrastive_divergence", steps)
     if v is None:
         raise TypeError("rbm_contrastive_divergence: v is None, expected an array (N, V)")
     found = _C.rbm_contrast(
@@ -177,6 +186,7 @@ def rbm_gibbs(
         TypeError, ValueError: As :func:`rbm_contrastive_divergence`.
     """
     gaussian = choice("rbm_gibbs", "visible", visible, VISIBLE)
+    steps = _whole("rbm_gibbs", steps)
     if (v is None) == (h is None):
         raise ValueError("rbm_gibbs: expected exactly one of v and h")
     means, drawn = bool(visible_means), _seed(seed)
@@ -199,7 +209,19 @@ def rbm_free_energy(v: Array, w: Array, b: Array, c: Array, *, visible: str = "b
     Raises:
         TypeError, ValueError: As :func:`rbm_hidden`.
     """
-    gaussian = choice("rbm_free_energy", "visible", visible, VISIBLE)
+    op = "rbm_free_energy"
+    gaussian = choice(op, "visible", visible, VISIBLE)
+    require_arrays(op, v=v, w=w, b=b, c=c)
+    if v.ndim != 2 or w.ndim != 2 or w.shape != (*c.shape, *b.shape) or v.shape[1:] != b.shape:
+        raise ValueError(
+            f"{op}: v {v.shape}, w {w.shape}, b {b.shape} and c {c.shape}, expected "
+            "(N, V), (H, V), (V,) and (H,)"
+        )
+    if not v.dtype == w.dtype == b.dtype == c.dtype:
+        raise TypeError(
+            f"{op}: v, w, b and c are {v.dtype}, {w.dtype}, {b.dtype} and {c.dtype}, expected "
+            "one dtype"
+        )
     hidden = _sum(linear(v, w, c, activation="softplus"), axis=-1)
     if not gaussian:
         return np.negative(hidden + linear(v, np.ascontiguousarray(b[None]))[..., 0])
