@@ -209,7 +209,7 @@ def test_kernel_errors():
         cd(v, w, b, c, steps=1.5)
     with pytest.raises(ValueError, match=r"rbm_free_energy: v \(4, 6\), w \(5, 6\), b \(5,\)"):
         kernels.rbm_free_energy(v, w, c, c)
-    with pytest.raises(TypeError, match="rbm_free_energy: .* float64"):
+    with pytest.raises(TypeError, match=r"rbm_free_energy: .* float64"):
         kernels.rbm_free_energy(v, w, b.astype("float64"), c)
     with pytest.raises(TypeError, match="rbm_free_energy: b"):
         kernels.rbm_free_energy(v, w, [0.0] * 6, c)
