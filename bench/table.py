@@ -43,7 +43,11 @@ def line(row: dict[str, Any], peers: list[str], family: bool) -> str:
     share = (own.get("share") or {}).get("median")
     cells = [f"{row['family']} {row['name']}" if family else row["name"]]
     cells += [row["dtype"], seconds(own["seconds"]["median"])]
-    cells.append(f"{own['gflops']:.0f}" if "peak" in row["roofs"] else f"{own['gbs']:.1f} GB/s")
+    if not row["roofs"]:
+        cells.append("")
+    else:
+        peak = "peak" in row["roofs"]
+        cells.append(f"{own['gflops']:.0f}" if peak else f"{own['gbs']:.1f} GB/s")
     cells.append("" if share is None else f"{share:.0%}")
     for peer in peers:
         ratio = row["ratios"].get(peer)
