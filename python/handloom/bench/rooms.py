@@ -7,7 +7,7 @@ from typing import Any
 
 from .cases import Case
 
-_NAMES = "attention cnn conv generative language norm pool resize rnn".split()
+_NAMES = ["attention", "cnn", "conv", "generative", "language", "norm", "pool", "resize", "rnn"]
 ROOMS = {name: f"handloom.bench.{name}" for name in _NAMES}
 
 
