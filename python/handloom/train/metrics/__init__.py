@@ -14,8 +14,16 @@ from .classification import (
     recall,
     top_k_accuracy,
 )
+from .detection import COCO_THRESHOLDS, average_precision, mean_average_precision
 from .probability import RocCurve, log_loss, roc_auc, roc_curve
 from .regression import mae, mse, r2_score, rmse
+from .segmentation import (
+    class_iou,
+    dice_score,
+    mean_iou,
+    pixel_accuracy,
+    segmentation_table,
+)
 from .text import (
     bits_per_character,
     bleu,
@@ -27,20 +35,27 @@ from .text import (
 )
 
 __all__ = [
+    "COCO_THRESHOLDS",
     "PrecisionRecallF1",
     "RocCurve",
     "accuracy",
+    "average_precision",
     "bits_per_character",
     "bleu",
     "character_error_rate",
+    "class_iou",
     "confusion_matrix",
+    "dice_score",
     "edit_distance",
     "error_rate",
     "f1_score",
     "log_loss",
     "mae",
+    "mean_average_precision",
+    "mean_iou",
     "mse",
     "perplexity",
+    "pixel_accuracy",
     "precision",
     "precision_recall_f1",
     "r2_score",
@@ -48,6 +63,7 @@ __all__ = [
     "rmse",
     "roc_auc",
     "roc_curve",
+    "segmentation_table",
     "top_k_accuracy",
     "word_error_rate",
 ]
