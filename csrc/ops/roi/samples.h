@@ -49,7 +49,7 @@ HL_INLINE Roi<T> roi_of(const RoiShape& s, const T* r) {
   roi.y = axis_of(s, r[2], r[4], s.PH, s.H);
   roi.x = axis_of(s, r[1], r[3], s.PW, s.W);
   roi.finite = is_finite(roi.y.start) && is_finite(roi.y.bin) && is_finite(roi.x.start) &&
-               is_finite(roi.x.bin);
+               is_finite(roi.x.bin) && is_finite(r[3]) && is_finite(r[4]);
   const double count = double(roi.y.samples) * double(roi.x.samples);
   roi.inverse = T(1 / (count > 1 ? count : 1));
   return roi;

@@ -96,6 +96,8 @@ def selective_search(
     scales = (scale,) if isinstance(scale, (int, float)) else tuple(scale)
     if not scales:
         raise ValueError("selective_search: scale is empty, expected at least one number")
+    if image.ndim == 3 and image.size == 0:
+        return np.zeros((0, 4), image.dtype)
     found = []
     bins: Array | None = None
     for k in scales:
