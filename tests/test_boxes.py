@@ -76,7 +76,8 @@ def test_scores_that_are_no_numbers_come_first():
 
 def test_codes_undo_each_other():
     rng = np.random.default_rng(1)
-    a, b = (np.sort(rng.random((50, 2, 2)), 1).reshape(50, 4) + [0, 0, 0.1, 0.1] for _ in "ab")
+    grow = np.array([0, 0, 0.1, 0.1])
+    a, b = (np.sort(rng.random((50, 2, 2)), 1).reshape(50, 4) + grow for _ in "ab")
     weights = (10.0, 9.0, 5.0, 4.0)
     codes = kernels.box_encode(b, a, weights=weights)
     np.testing.assert_allclose(kernels.box_decode(codes, a, weights=weights), b, atol=1e-12)

@@ -6,12 +6,14 @@ from .diagnose import GradientReport, diagnose, gradient_by_step
 from .history import History
 from .loop import Run, evaluate, fit, predict
 from .progress import ProgressBar
+from .transfer import GradualUnfreezing, extract_features, freeze_batch_norm, layer_rates
 
 __all__ = [
     "Callback",
     "Checkpoint",
     "EarlyStopping",
     "GradientReport",
+    "GradualUnfreezing",
     "History",
     "LambdaCallback",
     "ProgressBar",
@@ -19,8 +21,11 @@ __all__ = [
     "TerminateOnNaN",
     "diagnose",
     "evaluate",
+    "extract_features",
     "fit",
+    "freeze_batch_norm",
     "gradient_by_step",
+    "layer_rates",
     "metrics",
     "predict",
 ]

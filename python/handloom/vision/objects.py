@@ -29,9 +29,11 @@ class Objects:
     masks: Array | None = None
 
     def __post_init__(self) -> None:
-        boxes = np.asarray(self.boxes, np.float32).reshape(-1, 4)
-        if np.asarray(self.boxes).size not in (0, boxes.size) or np.ndim(self.boxes) > 2:
-            raise ValueError(f"Objects: boxes has shape {np.shape(self.boxes)}, expected (N, 4)")
+        boxes = np.asarray(self.boxes, np.float32)
+        if boxes.size == 0:
+            boxes = boxes.reshape(0, 4)
+        if boxes.ndim != 2 or boxes.shape[1] != 4:
+            raise ValueError(f"Objects: boxes has shape {boxes.shape}, expected (N, 4)")
         labels = np.asarray(self.labels)
         if labels.size and labels.dtype.kind not in "iu":
             raise TypeError(f"Objects: labels has dtype {labels.dtype}, expected integers")

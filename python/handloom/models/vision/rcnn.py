@@ -72,8 +72,9 @@ class RCNN(nn.Module):
 
     def samples(
         self, image: Array, objects: Objects, rng: np.random.Generator, count: int = 16
-    ) -> tuple[Array, Array, Array]:
-        """Crops, labels (0 for background) and codes of some regions of an image to train on.
+    ) -> tuple[Array, Array]:
+        """Crops (K, side, side, C) of some regions of an image to train on, and targets (K, 5):
+        the class from 1 on, 0 for background, and the code of the object's box.
 
         Regions that overlap an object by half or more are of its class; so are its true box and
         some that are a little off. Up to half of the regions are of objects.
@@ -89,23 +90,23 @@ class RCNN(nn.Module):
         found = rng.permutation(found)[: count // 2]
         empty = rng.permutation(empty)[: count - len(found)]
         chosen = np.concatenate([found, empty])
-        labels = np.zeros(len(chosen), np.int64)
-        labels[: len(found)] = objects.labels[match[found]] + 1
-        codes = np.zeros((len(chosen), 4), np.float32)
-        codes[: len(found)] = kernels.box_encode(
+        target = np.zeros((len(chosen), 5), np.float32)
+        target[: len(found), 0] = objects.labels[match[found]] + 1
+        target[: len(found), 1:] = kernels.box_encode(
             objects.boxes[match[found]], boxes[found], weights=WEIGHTS
         )
-        return self.crops(image, boxes[chosen]), labels, codes
+        return self.crops(image, boxes[chosen]), target
 
-    def loss(self, output: tuple[Tensor, Tensor], target: tuple[Array, Array]) -> Tensor:
-        """Of what `forward` gave for crops with these labels and codes."""
+    def loss(self, output: tuple[Tensor, Tensor], target: Any) -> Tensor:
+        """Of what `forward` gave for crops with these targets, see `samples`."""
         scores, codes = output
-        labels, wanted = target
+        wanted = np.asarray(target)
+        labels = wanted[:, 0].astype(np.int64)
         loss = F.cross_entropy(scores, labels)
         at = np.flatnonzero(labels)
         if len(at):
             own = codes[at * self.classes + labels[at] - 1]
-            loss = loss + F.smooth_l1_loss(own, wanted[at], reduction="sum") / len(labels)
+            loss = loss + F.smooth_l1_loss(own, wanted[at, 1:], reduction="sum") / len(labels)
         return loss
 
     def detect(self, x: Any, **options: Any) -> list[Objects]:

@@ -136,8 +136,10 @@ def _overlaps(op: str, guess: Objects, real: Objects, masks: bool, image: int) -
             f"{op}: image {image} has found masks of {guess.masks.shape[1:]} pixels and true ones "
             f"of {real.masks.shape[1:]}"
         )
-    a = guess.masks.reshape(len(guess), -1).astype(np.float32)
-    b = real.masks.reshape(len(real), -1).astype(np.float32)
+    if not len(real):
+        return np.zeros((len(guess), 0))
+    a = guess.masks.reshape(len(guess), guess.masks[0].size).astype(np.float32)
+    b = real.masks.reshape(len(real), real.masks[0].size).astype(np.float32)
     both = a @ b.T
     whole = a.sum(1)[:, None] + b.sum(1) - both
     iou = both / np.maximum(whole, 1)
