@@ -56,6 +56,7 @@ SLOW = (
     *("mlp", "cnn", "residual", "cnn_1d", "lstm", "bidirectional", "memory"),
     *("depth", "descent", "optimizers", "controls"),
     *("vit", "char_lm", "masked_lm", "phonemes"),
+    *("fcn", "unet", "deeplab", "transfer", "yolo", "ssd", "rcnn", "faster_rcnn", "mask_rcnn"),
 )
 
 

@@ -54,6 +54,7 @@ CASES: tuple[Case, ...] = (
     step("ResNet-8 16-32-64", (64, 32, 32, 3), 10, "sgd", target=_faster(1.5)),
     step("ResNet-8 64-128-256", (32, 32, 32, 3), 10, "sgd", target=_faster(1.0)),
     step("U-Net 16-32-64-128", (8, 64, 64, 1), 2, "sgd", target=_faster(1.0)),
+    step("YOLO 16-32-64-96", (16, 64, 64, 1), 30, "sgd", target=_faster(1.8)),
 )
 
 
@@ -77,7 +78,7 @@ def make_inputs(rng: np.random.Generator, case: Case) -> Inputs:
         else:
             params.append(rng.uniform(-slot.bound, slot.bound, slot.shape).astype(kind))
     (x,), classes = case.shapes, case.option("classes")
-    labels = x[:3] if case.option("network").startswith("U-Net") else x[:1]
+    labels = NETWORKS[case.option("network")](Sketch(), x, classes)[:-1]
     batches = [
         (rng.standard_normal(x, dtype=kind), rng.integers(0, classes, labels))
         for _ in range(case.option("batches"))

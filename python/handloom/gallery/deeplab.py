@@ -83,9 +83,10 @@ def local_rule(train: Mosaics, test: Mosaics) -> float:
     """Mean IoU of the nearest class mean of local mean and deviation, over 9 by 9 pixels."""
 
     def features(x: Array) -> Array:
-        options = {"stride": 1, "padding": 4, "count_include_pad": False}
-        mean = kernels.avg_pool2d(x, 9, **options)
-        square = kernels.avg_pool2d(x * x, 9, **options)
+        mean, square = (
+            kernels.avg_pool2d(v, 9, stride=1, padding=4, count_include_pad=False)
+            for v in (x, x * x)
+        )
         return np.concatenate([mean, np.sqrt(np.maximum(square - mean * mean, 0))], -1)
 
     own, seen = features(train.x), features(test.x)

@@ -91,13 +91,13 @@ def _faces(context: Context) -> None:
         at_least=0.4,
         baseline=float(kernels.box_iou(regions, FACE).mean()),
     )
-    scores = np.ones(1, np.float32)
+    face = np.zeros(1, np.int64)
     context.draw(
         "rcnn-face",
         found.boxes,
         photo,
-        [Objects(FACE, [0])],
-        [Objects(best, [0], scores)],
+        [Objects(FACE, face)],
+        [Objects(best, face, np.ones(1))],
         f"the region most like a face, of {len(regions)}",
         columns=1,
         side=4.5,
