@@ -7,6 +7,7 @@
 #include "ops/boxes/boxes.h"
 #include "ops/boxes/nms.h"
 #include "ops/conv/conv.h"
+#include "ops/edit_distance.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/layout/copy.h"
 #include "ops/layout/index.h"

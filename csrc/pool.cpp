@@ -16,9 +16,13 @@ constexpr int64_t kHugeFrom = int64_t(4) << 20;  // blocks from here on ask for 
 constexpr int64_t kHeader = kPoolAlignment;      // in front of every block
 constexpr int64_t kSmallest = 256;
 constexpr int kClasses = 4 * 40;  // four sizes per power of two
+constexpr int64_t kAlwaysKept = int64_t(256) << 20;
+constexpr int64_t kWindow = 16384;  // releases, some training steps: how long a peak is remembered
 
 struct Block {
-  Block* next;
+  // Unused blocks are in two lists at once: of their size, and of all by the time of their release.
+  Block *next, *previous;
+  Block *older, *newer;
   int64_t bytes;  // of the whole block, header included
   int size_class;
 };
@@ -37,6 +41,10 @@ int64_t class_bytes(int c) {
   return (int64_t(1) << log) + (int64_t(c % 4) << (log - 2));
 }
 
+// What is unused and what is in use are together at most one and a half times what was lately in use
+// at once (the half is for steps that need other sizes going back than going forth): the longest
+// unused blocks go back to the system. To refuse the latest ones instead would leave a program that
+// has changed its sizes with a cache of the old ones, and a page fault for every 4 KB of each result.
 class Pool {
  public:
   void* allocate(int64_t bytes) {
@@ -45,9 +53,8 @@ class Pool {
     {
       std::lock_guard lock(mutex_);
       if (Block* b = free_[c]) {
-        free_[c] = b->next;
-        stats_.cached -= b->bytes;
-        stats_.in_use += b->bytes;
+        take_out(b);
+        count_use(b->bytes);
         return payload(b);
       }
     }
@@ -61,43 +68,48 @@ class Pool {
     b->bytes = size;
     b->size_class = c;
     std::lock_guard lock(mutex_);
-    stats_.in_use += size;
+    count_use(size);
     ++stats_.system_calls;
     return payload(b);
   }
 
   void release(void* p) {
     auto* b = reinterpret_cast<Block*>(static_cast<unsigned char*>(p) - kHeader);
+    Block* evicted = nullptr;
     {
       std::lock_guard lock(mutex_);
       stats_.in_use -= b->bytes;
-      // Keep no more than was ever useful at once, with a floor for programs that only start.
-      int64_t limit = std::max(int64_t(256) << 20, stats_.in_use + b->bytes);
-      if (stats_.cached + b->bytes <= limit) {
-        b->next = free_[b->size_class];
-        free_[b->size_class] = b;
-        stats_.cached += b->bytes;
-        return;
+      if (++releases_ == kWindow) {
+        releases_ = 0;
+        peak_before_ = peak_;
+        peak_ = stats_.in_use;
+      }
+      put_in(b);
+      int64_t lately = std::max(peak_, peak_before_);
+      int64_t limit = std::max(kAlwaysKept, lately + lately / 2);
+      while (oldest_ && stats_.cached + stats_.in_use > limit) {
+        Block* old = oldest_;
+        take_out(old);
+        old->next = evicted;
+        evicted = old;
       }
     }
-    to_system(b);
+    to_system_all(evicted);
   }
 
   void empty() {
-    for (int c = 0; c < kClasses; ++c) {
-      Block* list;
-      {
-        std::lock_guard lock(mutex_);
-        list = free_[c];
-        free_[c] = nullptr;
-        for (Block* b = list; b; b = b->next) stats_.cached -= b->bytes;
+    Block* list = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      while (Block* b = oldest_) {
+        take_out(b);
+        b->next = list;
+        list = b;
       }
-      while (list) {
-        Block* next = list->next;
-        to_system(list);
-        list = next;
-      }
+      peak_ = stats_.in_use;
+      peak_before_ = 0;
     }
+    to_system_all(list);
   }
 
   PoolStats stats() {
@@ -109,6 +121,32 @@ class Pool {
 
  private:
   static void* payload(Block* b) { return reinterpret_cast<unsigned char*>(b) + kHeader; }
+
+  void count_use(int64_t bytes) {
+    stats_.in_use += bytes;
+    peak_ = std::max(peak_, stats_.in_use);
+  }
+
+  void put_in(Block* b) {
+    Block*& list = free_[b->size_class];
+    b->previous = nullptr;
+    b->next = list;
+    if (list) list->previous = b;
+    list = b;
+    b->newer = nullptr;
+    b->older = newest_;
+    (newest_ ? newest_->newer : oldest_) = b;
+    newest_ = b;
+    stats_.cached += b->bytes;
+  }
+
+  void take_out(Block* b) {
+    (b->previous ? b->previous->next : free_[b->size_class]) = b->next;
+    if (b->next) b->next->previous = b->previous;
+    (b->older ? b->older->newer : oldest_) = b->newer;
+    (b->newer ? b->newer->older : newest_) = b->older;
+    stats_.cached -= b->bytes;
+  }
 
   static Block* from_system(int64_t size) {
     if (size < kHugeFrom) {
@@ -139,8 +177,18 @@ class Pool {
     }
   }
 
+  static void to_system_all(Block* list) {
+    while (list) {
+      Block* next = list->next;
+      to_system(list);
+      list = next;
+    }
+  }
+
   std::mutex mutex_;
   Block* free_[kClasses] = {};
+  Block *oldest_ = nullptr, *newest_ = nullptr;
+  int64_t releases_ = 0, peak_ = 0, peak_before_ = 0;
   PoolStats stats_ = {};
 };
 

@@ -60,11 +60,18 @@ def make(op: Op, case: Case) -> Arrays:
     return op.inputs(case, rng)
 
 
-def _cast(x: Any, dtype: str) -> Any:
+def _copy(x: Any, dtype: str, shift: int) -> Any:
+    """The numbers of a contiguous array, ``shift`` elements behind the start of their memory."""
+    memory = np.empty(shift + x.size, dtype)
+    memory[shift:] = x.reshape(-1)
+    return memory[shift:].reshape(x.shape)
+
+
+def _cast(x: Any, dtype: str, shift: int) -> Any:
     if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
         return x
     if x.flags.c_contiguous:
-        return x.astype(dtype)
+        return _copy(x, dtype, shift)
     # A view stays a view of the same shape of memory, so that strides are tested in every dtype.
     root = x
     while isinstance(root.base, np.ndarray):
@@ -72,13 +79,16 @@ def _cast(x: Any, dtype: str) -> Any:
     wide = np.dtype(dtype).itemsize
     start = (x.__array_interface__["data"][0] - root.__array_interface__["data"][0]) // x.itemsize
     strides = tuple(stride // x.itemsize * wide for stride in x.strides)
-    memory = root.astype(dtype).reshape(-1)
+    memory = _copy(root, dtype, shift).reshape(-1)
     return np.lib.stride_tricks.as_strided(memory[start:], x.shape, strides)
 
 
-def cast(inputs: Arrays, dtype: str) -> Arrays:
-    """Float arrays in ``dtype`` with their strides, the rest untouched."""
-    return tuple(_cast(x, dtype) for x in inputs)
+def cast(inputs: Arrays, dtype: str, shift: int = 0) -> Arrays:
+    """Float arrays in ``dtype`` with their strides, the rest untouched.
+
+    They begin ``shift`` elements behind the start of their memory, off any vector's alignment.
+    """
+    return tuple(_cast(x, dtype, shift) for x in inputs)
 
 
 def widen(inputs: Arrays) -> Arrays:
@@ -149,11 +159,24 @@ def gradients(op: Op, case: Case, dtype: str) -> tuple[Arrays, Arrays, Arrays]:
     options = dict(case.options)
     inputs = cast(make(op, case), dtype)
     y = op.forward(*inputs, **options)
-    first = outputs(y)[0]
-    rng = np.random.default_rng(7)
-    dy = np.asarray(rng.standard_normal(np.shape(first)), np.float64).astype(dtype)
+    (dy,) = cast((_upstream(y),), dtype)
     grads = outputs(op.backward(dy, inputs, y, options))
     return inputs, (dy,), grads
+
+
+def _upstream(y: Any) -> Any:
+    return np.asarray(np.random.default_rng(7).standard_normal(np.shape(outputs(y)[0])))
+
+
+def run(op: Op, case: Case, dtype: str, shift: int) -> Arrays:
+    """What the kernel gives, forward and backward, without looking at it."""
+    options = dict(case.options)
+    inputs = cast(make(op, case), dtype, shift)
+    y = op.forward(*inputs, **options)
+    if op.backward is None:
+        return outputs(y)
+    (dy,) = cast((_upstream(y),), dtype, shift)
+    return (*outputs(y), *outputs(op.backward(dy, inputs, y, options)))
 
 
 def check_gradient(op: Op, case: Case) -> None:

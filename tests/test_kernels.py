@@ -11,7 +11,7 @@ from harness import (
     check_forward,
     check_gradient,
     check_gradient_dtype,
-    gradients,
+    run,
 )
 from reference import CASES, OPS
 
@@ -52,13 +52,11 @@ def test_gradient(case, isa):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", CASES, ids=name)
-def test_threads_do_not_change_bits(case, dtype, threads):
+def test_threads_and_alignment_do_not_change_bits(case, dtype, threads):
     op = OPS[case.op]
     threads(1)
-    once = check_forward(op, case, dtype)
-    grads = gradients(op, case, dtype)[2] if op.backward else ()
-    for n in (2, 4):
+    once = run(op, case, dtype, shift=0)
+    for n, shift in ((2, 0), (4, 1)):
         threads(n)
-        assert_same_bits(once, check_forward(op, case, dtype), f"{case.op} on {n} threads")
-        if op.backward:
-            assert_same_bits(grads, gradients(op, case, dtype)[2], f"{case.op} backward, {n}")
+        what = f"{case.op} on {n} threads, {shift} elements off"
+        assert_same_bits(once, run(op, case, dtype, shift), what)

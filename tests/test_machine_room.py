@@ -128,6 +128,17 @@ def test_thread_count_from_the_environment(env, expected):
     assert succeed("import handloom as hl; print(hl.get_num_threads())", **env) == expected
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
+def test_thread_count_honours_affinity():
+    code = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import handloom as hl
+print(hl.get_num_threads())
+"""
+    assert succeed(code, HANDLOOM_NUM_THREADS="", OMP_NUM_THREADS="") == "1"
+
+
 # ---- floating point mode -------------------------------------------------------------------------
 def test_denormals_are_flushed_inside_and_only_there(threads):
     small = np.float32(1e-40)
@@ -202,6 +213,34 @@ def test_blocks_are_reused_and_given_back(n):
     assert _C.pool_stats()[1] >= 4 * n
     _C.empty_cache()
     assert _C.pool_stats()[1] == 0
+
+
+def test_the_pool_follows_a_program_that_changes_its_sizes():
+    """Blocks of sizes that are no longer asked for make room for those that are."""
+    _C.empty_cache()
+    for n in range(30):  # 30 sizes of 12 MB to 240 MB: far more than is kept
+        kernels.uniform((3 << 20) + n * (2 << 20), seed=1)
+    in_use, cached, _ = _C.pool_stats()
+    largest = 5 * ((3 << 20) + 29 * (2 << 20))  # a quarter of a block may be unused
+    assert in_use + cached <= max(256 << 20, 3 * largest // 2)
+    kernels.uniform(5 << 20, seed=1)
+    calls = _C.pool_stats()[2]
+    for _ in range(5):
+        kernels.uniform(5 << 20, seed=1)
+    assert _C.pool_stats()[2] == calls
+    _C.empty_cache()
+
+
+def test_a_step_that_needs_much_finds_it_again():
+    """What is freed all at once, as a tape is after backward, is there for the next step."""
+    _C.empty_cache()
+    for step in range(3):
+        kept = [kernels.uniform(4 << 20, seed=i) for i in range(24)]  # 400 MB
+        if step == 0:
+            calls = _C.pool_stats()[2]
+        del kept
+    assert _C.pool_stats()[2] == calls
+    _C.empty_cache()
 
 
 def test_views_keep_their_memory():
@@ -323,6 +362,19 @@ def test_no_weak_symbol_without_optimisation(tmp_path):
     found, bad = foreign_weak_symbols(tmp_path)
     assert found > 0
     assert bad == []
+
+
+@pytest.mark.parametrize("flag", ["-ffast-math", "-Ofast", "-march=native"])
+def test_flags_that_change_bits_stop_the_configuration(flag, tmp_path):
+    cmake = shutil.which("cmake")
+    if not cmake:
+        pytest.skip("no cmake")
+    command = [cmake, "-S", ROOT, "-B", tmp_path, f"-DCMAKE_CXX_FLAGS={flag}"]
+    result = subprocess.run(
+        [*command, "-DHANDLOOM_PYTHON=OFF"], capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode != 0
+    assert "remove -ffast-math" in result.stderr, result.stderr
 
 
 # ---- layers --------------------------------------------------------------------------------------

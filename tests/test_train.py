@@ -11,6 +11,7 @@ import pytest
 
 import handloom as hl
 from handloom import data, nn, optim, train
+from handloom.train.measures import NAMED, named_metrics
 
 F = nn.functional
 
@@ -300,6 +301,33 @@ def test_early_stopping_takes_an_accuracy_upwards():
     assert stopping.best == max(history["val_accuracy"]) > history["val_accuracy"][0]
 
 
+def test_perplexity_and_bits_by_name_are_those_of_the_loss():
+    x, y = blobs()
+    measured = train.evaluate(
+        nn.Linear(2, 3),
+        (x, y),
+        loss=F.cross_entropy,
+        metrics=["perplexity", "bits_per_character", "accuracy"],
+    )
+    assert measured["perplexity"] == pytest.approx(np.exp(measured["loss"]), rel=1e-5)
+    assert measured["bits_per_character"] == pytest.approx(measured["loss"] / np.log(2), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_metric_that_has_a_name_gives_a_number(name):
+    rng = np.random.default_rng(0)
+    if name in ("r2_score", "mae", "mse", "rmse"):
+        true = rng.standard_normal((12, 1)).astype(np.float32)
+        said = true + 1
+    else:
+        true = np.arange(12) % 2
+        classes = 6 if name == "top_k_accuracy" else 2
+        said = rng.dirichlet(np.ones(classes), 12).astype(np.float32)
+        said = said[:, 1] if name == "roc_auc" else said
+    measure = named_metrics(name, "fit")[name]
+    assert np.isfinite(measure(true, said))
+
+
 def test_checkpoint_saves_what_improves(tmp_path):
     m = model()
     checkpoint = train.Checkpoint(
@@ -467,6 +495,7 @@ def test_diagnose_sees_what_is_not_finite():
         ({"ema": 1.5}, ValueError, "fit: ema expects a decay between 0 and 1"),
         ({"loss": "mse"}, TypeError, "fit: loss expects a function, got str"),
         ({"metrics": "acuracy"}, ValueError, "no metric 'acuracy', expected one of accuracy"),
+        ({"metrics": "bleu"}, ValueError, "no metric 'bleu', expected one of accuracy"),
         ({"metrics": [3]}, TypeError, "a metric expects a name or a function, got int"),
         ({"callbacks": [print]}, TypeError, "wrap a function in LambdaCallback"),
         ({"arrays": np.ones((3, 2), np.float32)}, TypeError, "a batch expects"),

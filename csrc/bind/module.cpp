@@ -32,5 +32,6 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_loss(m);
   hl::bind::register_ctc(m);
   hl::bind::register_pointwise_loss(m);
+  hl::bind::register_text(m);
   hl::bind::register_mismatch(m);  // last: it wraps the others' functions
 }

@@ -33,5 +33,6 @@ void register_resample(pybind11::module_& m);
 void register_rnn(pybind11::module_& m);
 void register_roi(pybind11::module_& m);
 void register_softmax(pybind11::module_& m);
+void register_text(pybind11::module_& m);
 
 }  // namespace hl::bind

@@ -21,6 +21,7 @@ from . import (
     resize,
     rnn,
     softmax,
+    text,
 )
 
 _FAMILIES = (
@@ -39,6 +40,7 @@ _FAMILIES = (
     resize,
     rnn,
     softmax,
+    text,
 )
 
 OPS: dict[str, Op] = {name: op for family in _FAMILIES for name, op in family.OPS.items()}

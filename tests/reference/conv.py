@@ -161,6 +161,11 @@ CASES = (
     *(_case((2, 6, q, 1), k, (3, 5), padding=2) for q, k in ((7, 6), (29, 8), (33, 3), (70, 1))),
     _case((2, 9, 20, 1), 6, (3, 3), stride=(2, 1), padding=1),
     _case((1, 4, 5, 20, 1), 4, (2, 3, 3), padding=1),
+    *(_case((2, 7, 28, 1), k, (5, 5), padding=2) for k in (1, 2, 3, 4, 5, 8, 9)),
+    *(_case((n, 9, 16, 1), 4, (3, 3), padding=(0, 1)) for n in (1, 17, 35)),
+    _case((2, 9, 30, 1), 6, (3, 5), stride=(2, 1), dilation=(2, 1), padding=(2, 2)),
+    _case((1, 90, 120, 1), 7, (3, 3), padding=1),  # several blocks of rows
+    _case((3, 33, 1), 5, (3,), padding=0),
     # one channel a group
     *(_case((2, 5, 9, c), c, (3, 3), groups=c, padding=1) for c in (2, 16, 19)),
     _case((2, 9, 11, 17), 17, (3, 3), groups=17, padding=1, stride=2),

@@ -466,6 +466,14 @@ CASES = (
     _case("grid_sample", (2, 20, 30, 16), (2, 30, 40, 2), padding_mode="border"),
     _case("grid_sample", (1, 1, 1, 3), (1, 9, 9, 2), padding_mode="reflection", align_corners=True),
     _case("grid_sample", (1, 40, 40, 1), (1, 50, 70, 2)),
+    # few channels of many images: the gradient goes image by image
+    *(
+        _case("grid_sample", (17, 5, 6, c), (17, 4, 9, 2), mode=mode, padding_mode=padding)
+        for c in (1, 3)
+        for mode in ("bilinear", "nearest")
+        for padding in ("zeros", "reflection")
+    ),
+    _case("grid_sample", (16, 3, 4, 5, 1), (16, 2, 3, 4, 3)),
     _case("grid_sample", (0, 4, 4, 3), (0, 5, 5, 2)),
     _case("grid_sample", (2, 4, 4, 3), (2, 0, 5, 2)),
     _case("grid_sample", (2, 4, 4, 0), (2, 3, 5, 2)),

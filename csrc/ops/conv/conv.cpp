@@ -8,6 +8,7 @@
 
 #include "kernel.h"
 #include "ops/conv/correlate.h"
+#include "ops/conv/planar_weight.h"
 #include "ops/conv/weight.h"
 #include "ops/conv/winograd.h"
 #include "ops/matmul/packed.h"
@@ -197,6 +198,11 @@ Plan conv_backward_weight_plan(const ConvShape& s) {
   } else if (winograd_weight_pays<T>(s)) {
     const WinogradWeightCut k = winograd_weight_cut<T>(s);
     use_winograd(p, kFewer, {kTileRows, k.nr, k.block}, k.partial_bytes, k.worker_bytes);
+  } else if (planar_weight_pays<T>(s)) {
+    const PlanarWeightCut k = planar_weight_cut<T>(s);
+    p.algorithm = "direct, lanes along the pixels";
+    p.why = "a tile as wide as a vector would be mostly empty with so few channels";
+    p.shared_bytes = k.partial_bytes, p.worker_bytes = k.worker_bytes;
   } else {
     const WeightCut k = weight_cut<T>(s);
     p.tile[0] = k.mr, p.tile[1] = k.nr, p.tile[2] = k.rows * k.pixels;
@@ -221,6 +227,9 @@ void conv_backward_weight(Ctx& ctx, const ConvShape& s, const T* dy, const T* x,
     default:
       if (winograd_weight_pays<T>(s)) {
         return winograd_weight(ctx, s, winograd_weight_cut<T>(s), dy, x, dw);
+      }
+      if (planar_weight_pays<T>(s)) {
+        return planar_weight(ctx, s, planar_weight_cut<T>(s), dy, x, dw);
       }
       return weight_gradient(ctx, s, weight_cut<T>(s), dy, x, dw);
   }

@@ -1,6 +1,6 @@
 #include "cpu/raw.h"
 #include "kernel.h"
-#include "ops/resize/places.h"
+#include "ops/resize/few.h"
 
 namespace hl::cpu::HL_ISA {
 namespace {
@@ -124,6 +124,18 @@ HL_INLINE void sample(const Image<T, D>& im, const Places<T, D>& p, int k, T fil
   mix<T, 1 << D>(im.x + at, offset, weight, im.C, y);
 }
 
+template <class T, int D>
+HL_INLINE void sample_all(const GridShape& s, const Image<T, D>& im, const Places<T, D>& p,
+                          int count, T fill, T* y) {
+  if (is_few(s)) {
+    for (int k = 0; k < count; k += kLanes<T>) {
+      sample_few(s, p, k, min64(kLanes<T>, count - k), im.x, fill, y + k * s.C);
+    }
+  } else {
+    for (int k = 0; k < count; ++k) sample(im, p, k, fill, y + k * s.C);
+  }
+}
+
 int64_t points_of(const GridShape& s) { return s.out[0] * s.out[1] * s.out[2]; }
 
 // f(image, first point, number of points), in parallel; pieces do not cross images.
@@ -145,12 +157,9 @@ void forward(Ctx& ctx, const GridShape& s, const T* x, const T* grid, T* y) {
   for_pieces(ctx, s, s.C, [&](int64_t n, int64_t first, int count) {
     Places<T, D> p;
     const Image<T, D> im = image_of<T, D>(s, x, n);
-    read_grid(grid + (n * points + first) * D, count, p);
-    to_elements(s, count, p);
-    bring_inside(s, count, p);
-    to_corners(s, count, p);
+    find_places(s, grid + (n * points + first) * D, count, p);
     T* out = y + (n * points + first) * s.C;
-    for (int k = 0; k < count; ++k) sample(im, p, k, T(0), out + k * s.C);
+    sample_all(s, im, p, count, T(0), out);
   });
 }
 
@@ -179,7 +188,7 @@ void warp(Ctx& ctx, const GridShape& s, const T* x, const double* matrix, T* y) 
         bring_inside(s, count, p);
         to_corners(s, count, p);
         T* out = y + (r * W + first) * s.C;
-        for (int k = 0; k < count; ++k) sample(im, p, k, T(s.fill), out + k * s.C);
+        sample_all(s, im, p, count, T(s.fill), out);
       }
     }
   });
@@ -189,6 +198,7 @@ template <class T>
 Plan plan_of(const GridShape& s) {
   Plan p = {};
   p.algorithm = s.mode == SampleMode::kNearest ? "nearest" : "corners";
+  if (is_few(s)) p.why = "few channels: lanes along points";
   const double points = double(s.N) * double(points_of(s));
   const double image = double(s.in[0]) * double(s.in[1]) * double(s.in[2]) * double(s.N * s.C);
   p.flops = s.mode == SampleMode::kNearest ? 0 : 2.0 * (1 << s.dims) * points * double(s.C);

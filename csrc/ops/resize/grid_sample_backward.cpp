@@ -1,6 +1,6 @@
 #include "cpu/raw.h"
 #include "kernel.h"
-#include "ops/resize/places.h"
+#include "ops/resize/few.h"
 
 namespace hl::cpu::HL_ISA {
 namespace {
@@ -83,6 +83,21 @@ HL_INLINE void grid_gradient(const GridShape& s, const Places<T, D>& p, int k, c
   }
 }
 
+template <class T, int D>
+HL_INLINE void grid_gradients(const GridShape& s, const Places<T, D>& p, int count, const T* x,
+                              const T* dy, T* dgrid) {
+  if (s.mode == SampleMode::kNearest) {
+    zero_bytes(dgrid, count * D * int64_t(sizeof(T)));
+  } else if (is_few(s)) {
+    for (int k = 0; k < count; k += kLanes<T>) {
+      const int64_t lanes = min64(kLanes<T>, count - k);
+      grid_gradient_few(s, p, k, lanes, x, dy + k * s.C, dgrid + k * D);
+    }
+  } else {
+    for (int k = 0; k < count; ++k) grid_gradient(s, p, k, x, dy + k * s.C, dgrid + k * D);
+  }
+}
+
 // Works the places out, the gradient of the grid with them, and keeps what dx needs.
 template <class T, int D>
 void visit_points(Ctx& ctx, const GridShape& s, const T* dy, const T* x, const T* grid,
@@ -95,23 +110,14 @@ void visit_points(Ctx& ctx, const GridShape& s, const T* dy, const T* x, const T
     for (int64_t t = begin; t < end; ++t) {
       const int64_t n = t / pieces, first = n * points + t % pieces * kPoints;
       const int count = int(min64(kPoints, (n + 1) * points - first));
-      read_grid(grid + first * D, count, p);
-      to_elements(s, count, p);
-      bring_inside(s, count, p);
-      to_corners(s, count, p);
-      for (int k = 0; k < count; ++k) {
-        for (int a = 0; kept && a < D; ++a) {
+      find_places(s, grid + first * D, count, p);
+      for (int k = 0; kept && k < count; ++k) {
+        for (int a = 0; a < D; ++a) {
           kept[first + k].corner[a] = int32_t(p.corner[a][k]);
           kept[first + k].part[a] = p.part[a][k];
         }
-        if (!dgrid) continue;
-        T* out = dgrid + (first + k) * D;
-        if (s.mode == SampleMode::kLinear) {
-          grid_gradient(s, p, k, x + n * image, dy + (first + k) * s.C, out);
-        } else {
-          for (int a = 0; a < D; ++a) out[a] = 0;
-        }
       }
+      if (dgrid) grid_gradients(s, p, count, x + n * image, dy + first * s.C, dgrid + first * D);
     }
   });
 }
@@ -194,9 +200,39 @@ void add_rows(Ctx& ctx, const GridShape& s, const Sorting& o, const Kept<T, D>* 
                });
 }
 
+// Of few channels, and of more images than most machines have threads: an image is one thread's, and
+// its points need no sorting.
+constexpr int64_t kImages = 16;
+HL_INLINE bool by_image(const GridShape& s) { return is_few(s) && s.N >= kImages; }
+
+template <class T, int D>
+void add_images(Ctx& ctx, const GridShape& s, const T* dy, const T* x, const T* grid, T* dx,
+                T* dgrid) {
+  const int64_t points = s.out[0] * s.out[1] * s.out[2];
+  const int64_t image = s.in[0] * s.in[1] * s.in[2] * s.C;
+  const int64_t grain = max64(1, kTask / max64(points * s.C, 1));
+  parallel_for(ctx, s.N, grain, [&](int64_t begin, int64_t end, int) {
+    Places<T, D> p;
+    for (int64_t n = begin; n < end; ++n) {
+      zero_bytes(dx + n * image, image * int64_t(sizeof(T)));
+      for (int64_t at = 0; at < points; at += kPoints) {
+        const int64_t first = n * points + at;
+        const int count = int(min64(kPoints, points - at));
+        find_places(s, grid + first * D, count, p);
+        const T* g = dy + first * s.C;
+        for (int k = 0; k < count; k += kLanes<T>) {
+          scatter_few(s, p, k, min64(kLanes<T>, count - k), g + k * s.C, dx + n * image);
+        }
+        if (dgrid) grid_gradients(s, p, count, x + n * image, g, dgrid + first * D);
+      }
+    }
+  });
+}
+
 template <class T, int D>
 void backward(Ctx& ctx, const GridShape& s, const T* dy, const T* x, const T* grid, T* dx,
               T* dgrid) {
+  if (dx && by_image(s)) return add_images<T, D>(ctx, s, dy, x, grid, dx, dgrid);
   const Sorting o = sorting_of<T, D>(s);
   auto* kept = reinterpret_cast<Kept<T, D>*>(ctx.shared);
   auto* start = reinterpret_cast<int32_t*>(ctx.shared + o.kept_bytes);
@@ -212,9 +248,14 @@ void backward(Ctx& ctx, const GridShape& s, const T* dy, const T* x, const T* gr
 template <class T>
 Plan grid_sample_backward_plan(const GridShape& s) {
   Plan p = {};
-  p.algorithm = "points sorted by row";
   const Sorting o = s.dims == 2 ? sorting_of<T, 2>(s) : sorting_of<T, 3>(s);
-  p.shared_bytes = o.kept_bytes + o.start_bytes + o.list_bytes;
+  if (by_image(s)) {
+    p.algorithm = "image by image";
+    p.why = "few channels, many images";
+  } else {
+    p.algorithm = "points sorted by row";
+    p.shared_bytes = o.kept_bytes + o.start_bytes + o.list_bytes;
+  }
   const double points = double(s.N) * double(o.points);
   const double image = double(s.in[0]) * double(s.in[1]) * double(s.in[2]) * double(s.N * s.C);
   p.flops = 2.0 * (2 + s.dims) * (1 << s.dims) * points * double(s.C);

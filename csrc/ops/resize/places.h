@@ -2,24 +2,12 @@
 #pragma once
 
 #include "cpu/exp_run.h"
+#include "cpu/simd/gather.h"
 #include "ops/resize/grid.h"
 
 namespace hl::cpu::HL_ISA {
 
 constexpr int kPoints = 64;  // places that are worked out together
-
-template <class T>
-struct LaneOf;
-template <>
-struct LaneOf<float> {
-  using type = int32_t;
-};
-template <>
-struct LaneOf<double> {
-  using type = int64_t;
-};
-template <class T>
-using Lane = typename LaneOf<T>::type;  // the integer of T's width
 
 // Axis 0 is x, along W.
 template <class T, int D>
@@ -108,6 +96,15 @@ HL_INLINE void to_corners(const GridShape& s, int n, Places<T, D>& p) {
       store<Lane<T>>(p.corner[a] + k, to_int(whole));
     }
   }
+}
+
+// All of this, for the points of a grid.
+template <class T, int D>
+HL_INLINE void find_places(const GridShape& s, const T* grid, int n, Places<T, D>& p) {
+  read_grid(grid, n, p);
+  to_elements(s, n, p);
+  bring_inside(s, n, p);
+  to_corners(s, n, p);
 }
 
 }  // namespace hl::cpu::HL_ISA

@@ -2,6 +2,7 @@
 
 #include "cpu/exp_run.h"
 #include "cpu/raw.h"
+#include "cpu/simd/gather.h"
 #include "kernel.h"
 #include "ops/resize/axis_map.h"
 
@@ -136,6 +137,88 @@ void copy_along(const AxisMap<T>& m, int64_t begin, int64_t end, int64_t C, cons
   }
 }
 
+// Of few channels, one element of a row after the other, whatever pixel it belongs to: where it is
+// read, and with what weights of that pixel and the next ones. A vector of pixels at a time.
+constexpr int64_t kFew = 4;
+constexpr int kTaps = 4;
+
+template <class T>
+struct TapTable {
+  Lane<T>* index;    // (to C), and a vector more; null where the table does not serve
+  T* weight[kTaps];  // likewise
+  int taps;
+  bool copies;
+};
+
+HL_INLINE int64_t table_size(int64_t to, int64_t C) { return to * C + 16; }
+
+template <class T>
+int64_t table_bytes(int64_t to, int64_t C) {
+  return C > kFew ? 0
+                  : round_up(table_size(to, C) * int64_t(sizeof(Lane<T>) + kTaps * sizeof(T)), 64);
+}
+
+template <class T>
+TapTable<T> tap_table(const AxisMap<T>& m, int64_t C, unsigned char* memory) {
+  TapTable<T> t = {};
+  t.copies = m.copies;
+  for (int64_t o = 0; o < m.to; ++o) {
+    const int64_t n = m.count(o);
+    if (n < 1 || n > kTaps) return t;
+    t.taps = int(max64(t.taps, n));
+  }
+  if (C > kFew || m.plain || m.from * C >= int64_t(1) << 31) return t;
+  T* weights = reinterpret_cast<T*>(memory);
+  const int64_t size = table_size(m.to, C);
+  for (int k = 0; k < kTaps; ++k) t.weight[k] = weights + k * size;
+  t.index = reinterpret_cast<Lane<T>*>(weights + kTaps * size);
+  zero_bytes(memory, size * int64_t(sizeof(Lane<T>) + kTaps * sizeof(T)));
+  for (int64_t o = 0; o < m.to; ++o) {
+    for (int64_t e = o * C; e < (o + 1) * C; ++e) {
+      t.index[e] = Lane<T>(m.first[o] * C + e - o * C);
+      for (int k = 0; k < t.taps; ++k) {
+        t.weight[k][e] = k < m.count(o) ? m.weight[m.start[o] + k] : T(0);
+      }
+    }
+  }
+  return t;
+}
+
+// Elements [begin, end) of a row; `from` elements are there to be read.
+template <class T>
+void along_table(const TapTable<T>& t, int64_t begin, int64_t end, int64_t from, int64_t C,
+                 const T* x, T* y) {
+  constexpr int L = kLanes<T>;
+  const Lane<T> last = Lane<T>(from - 1);
+  int64_t channel = begin % C;
+  for (int64_t e = begin; e < end; e += L) {
+    // All that this vector reads lies from `low` on; in a row that is not made much narrower, near.
+    const Lane<T> low = t.index[e - channel];
+    const int64_t high = t.index[min64(e + L, end) - 1] + t.taps * C - 1;
+    const bool near = high - low < 2 * L;
+    Vec<T> a{}, b{};
+    if (near) {
+      a = load_some(x + low, min64(L, from - low));
+      if (from - low > L) b = load_some(x + low + L, min64(L, from - low - L));
+    }
+    Vec<Lane<T>> at = load(t.index + e);
+    const auto read = [&](Vec<Lane<T>> i) __attribute__((always_inline)) {
+      i = i < last ? i : Vec<Lane<T>>{} + last;
+      return near ? pick(a, b, i - low) : gather(x, i);
+    };
+    Vec<T> sum = read(at);
+    if (!t.copies) sum = load(t.weight[0] + e) * sum;
+    for (int k = 1; k < t.taps; ++k) {
+      at += Lane<T>(C);
+      const Vec<T> w = load(t.weight[k] + e);
+      // What has no weight is not read: it may be NaN.
+      sum = fma(w, select(w != T(0), read(at), Vec<T>{}), sum);
+    }
+    store_some(y + e - begin, sum, min64(L, end - e));
+    channel = (channel + L) % C;
+  }
+}
+
 // The rows that row (n, d, h) of the result is a sum of.
 template <class T>
 int64_t rows_of(const Maps<T>& m, const T* x, int64_t n, int64_t d, int64_t h, int64_t row,
@@ -156,7 +239,9 @@ int64_t buffer_bytes(int64_t from_w, int64_t C) {
 }
 
 template <class T>
-void apply(Ctx& ctx, const Maps<T>& m, int64_t N, int64_t C, const T* x, T* y) {
+void apply(Ctx& ctx, const Maps<T>& m, int64_t N, int64_t C, const T* x, unsigned char* memory,
+           T* y) {
+  const TapTable<T> table = tap_table(m.w, C, memory);
   const int64_t W = m.w.to, in_row = m.w.from * C, out_row = W * C;
   const int64_t segment = out_row <= 2 * kSegment ? W : max64(1, kSegment / C);
   const int64_t segments = ceil_div(W, segment);
@@ -185,6 +270,8 @@ void apply(Ctx& ctx, const Maps<T>& m, int64_t N, int64_t C, const T* x, T* y) {
       if (whole && m.w.copies) {
         if (segments == 1 && before == rows[0].x) {
           copy_bytes(out, out - out_row, out_row * int64_t(sizeof(T)));
+        } else if (table.index) {
+          along_table(table, o * C, stop * C, in_row, C, rows[0].x, out);
         } else {
           copy_along(m.w, o, stop, C, rows[0].x, out);
         }
@@ -193,8 +280,8 @@ void apply(Ctx& ctx, const Maps<T>& m, int64_t N, int64_t C, const T* x, T* y) {
       }
       const T* from = rows[0].x;
       if (!whole) {  // only the part of the rows that this segment reads
-        int64_t low = m.w.from, high = 0;
-        for (int64_t i = o; i < stop; ++i) {
+        int64_t low = segments > 1 ? m.w.from : 0, high = segments > 1 ? 0 : m.w.from;
+        for (int64_t i = o; segments > 1 && i < stop; ++i) {
           if (m.w.count(i) == 0) continue;
           low = min64(low, m.w.first[i]), high = max64(high, m.w.first[i] + m.w.count(i));
         }
@@ -202,7 +289,11 @@ void apply(Ctx& ctx, const Maps<T>& m, int64_t N, int64_t C, const T* x, T* y) {
         if (low < high) blend(rows, count, (high - low) * C, buffer + low * C);
         from = buffer;
       }
-      along(m.w, o, stop, C, from, out);
+      if (table.index) {
+        along_table(table, o * C, stop * C, in_row, C, from, out);
+      } else {
+        along(m.w, o, stop, C, from, out);
+      }
     }
   });
 }
@@ -235,6 +326,7 @@ Plan plan_of(const ResampleShape& s, bool transposed) {
     from_size *= double(from[a]), to_size *= double(to[a]);
     width += s.in[a] == s.out[a] ? 0 : double(run);
   }
+  p.shared_bytes += table_bytes<T>(to[2], s.C);
   p.worker_bytes = buffer_bytes<T>(from[2], s.C) + rows * int64_t(sizeof(Row<T>));
   if (s.mode != ResampleMode::kNearest && s.mode != ResampleMode::kNearestExact) {
     p.flops = 2 * width * (transposed ? from_size : to_size);
@@ -256,7 +348,8 @@ void resample_forward(Ctx& ctx, const ResampleShape& s, const T* x, T* y) {
   if (s.N * s.C == 0 || any_zero(s.out)) return;
   unsigned char* memory = ctx.shared;
   const AxisMap<T> d = forward_map<T>(s, 0, memory), h = forward_map<T>(s, 1, memory);
-  apply<T>(ctx, {d, h, forward_map<T>(s, 2, memory)}, s.N, s.C, x, y);
+  const AxisMap<T> w = forward_map<T>(s, 2, memory);
+  apply<T>(ctx, {d, h, w}, s.N, s.C, x, memory, y);
 }
 
 template <class T>
@@ -268,7 +361,8 @@ void resample_backward(Ctx& ctx, const ResampleShape& s, const T* dy, T* dx) {
   if (s.N * s.C == 0 || any_zero(s.in)) return;
   unsigned char* memory = ctx.shared;
   const AxisMap<T> d = transposed_map<T>(s, 0, memory), h = transposed_map<T>(s, 1, memory);
-  apply<T>(ctx, {d, h, transposed_map<T>(s, 2, memory)}, s.N, s.C, dy, dx);
+  const AxisMap<T> w = transposed_map<T>(s, 2, memory);
+  apply<T>(ctx, {d, h, w}, s.N, s.C, dy, memory, dx);
 }
 
 HL_DEFINE_KERNEL(resample_forward);

@@ -104,6 +104,32 @@ def alignment(weights: Array, read: Sequence[str], written: Sequence[str], title
     return figure
 
 
+def looks(images: Array, weights: Array, words: Sequence[Sequence[str]], title: str) -> Figure:
+    """Draws images, once for each word that was said of them, dark but for where it looked.
+
+    Args:
+        images: (count, H, W) in [0, 1].
+        weights: (count, T, S): how much it looked at each of S columns before each word.
+        words: T of each image.
+        title: Of the figure.
+    """
+    rows, columns = weights.shape[:2]
+    width = 2.3 * columns
+    with figure_of(title, columns, rows, width=width, height=0.4 + 1.05 * rows) as (figure, axes):
+        for k, axis in enumerate(axes):
+            i, t = divmod(k, columns)
+            h, w = images[i].shape
+            at = (np.arange(w) + 0.5) * weights.shape[2] / w - 0.5
+            light = np.interp(at, np.arange(weights.shape[2]), weights[i, t])
+            axis.imshow(np.tile(light, (h, 1)), cmap=blues(), vmin=0, vmax=max(light.max(), 1e-9))
+            ink = np.zeros((h, w, 4))
+            ink[..., 3] = images[i]
+            axis.imshow(ink)
+            axis.set_title(words[i][t], fontsize=8.5, loc="center")
+            axis.set_axis_off()
+    return figure
+
+
 def kernels(weights: Array, title: str, columns: int = 8) -> Figure:
     """Draws filters along time (count, taps) as bars around zero."""
     rows = -(-len(weights) // columns)

@@ -386,6 +386,7 @@ from .softmax import (
     softmax,
     softmax_backward,
 )
+from .text import edit_distance
 from .unpool import (
     max_unpool1d,
     max_unpool1d_backward,
@@ -494,6 +495,7 @@ __all__ = [
     "div_backward",
     "dropout",
     "dropout_backward",
+    "edit_distance",
     "elu",
     "elu_backward",
     "eq",

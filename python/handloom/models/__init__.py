@@ -1,7 +1,7 @@
 """Models for language and pictures, put together from layers, and how text comes out of them."""
 
 from .generate import Beam, beam_search, generate
-from .recurrent import RNNSeq2Seq, scheduled_sampling
+from .recurrent import Captioner, RNNSeq2Seq, scheduled_sampling
 from .transformer import (
     Cache,
     CausalLM,
@@ -16,6 +16,7 @@ __all__ = [
     "CBOW",
     "Beam",
     "Cache",
+    "Captioner",
     "CausalLM",
     "Encoder",
     "MaskedLM",

@@ -1,4 +1,4 @@
-"""Recurrent encoder and decoder, with and without attention.
+"""Recurrent networks that read and write, with and without attention.
 
 Sutskever, Vinyals and Le, "Sequence to sequence learning with neural networks" (2014). Attention
 stands behind the decoder, as in Luong, Pham and Manning, "Effective approaches to attention-based
@@ -91,8 +91,80 @@ class Attention(nn.Module):
         return weights + Tensor(one - p)
 
 
-class RNNSeq2Seq(nn.Module):
+class RNNDecoder(nn.Module):
+    """What reads something and writes a sequence about it, a token at a time, with a GRU.
+
+    A subclass has a `start`, which returns the GRU's first state (layers, N, H), what attention
+    looks at (N, S, H), and how much of it counts (N,).
+
+    Args:
+        target: Size of the vocabulary.
+        features: H, of embeddings and states.
+        attention: A kind of `Attention`; None hands over the first state, nothing else.
+        layers: Of the GRU.
+        dropout: Of embeddings and between layers.
+        window: Of local attention.
+    """
+
+    def __init__(
+        self,
+        target: int,
+        features: int,
+        attention: str | None,
+        layers: int = 1,
+        dropout: float = 0.0,
+        window: int = 2,
+    ) -> None:
+        super().__init__()
+        self.target = nn.Embedding(target, features)
+        self.decoder = nn.GRU(features, features, layers, dropout=dropout if layers > 1 else 0.0)
+        self.attention = None if attention is None else Attention(attention, features, window)
+        if self.attention is not None:
+            self.combine = nn.Linear(2 * features, features, activation="tanh")
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(features, target)
+
+    def start(self, *source: Any) -> Any:
+        """Reads the source, and returns the state that `step` begins with."""
+        raise NotImplementedError(f"{type(self).__name__}: start is not defined")
+
+    def forward(self, *source_and_target: Any) -> Tensor:
+        """What `start` takes, and target (N, T) that begins with <bos> → logits (N, T, V)."""
+        *source, target = source_and_target
+        return self._decode(target, *self.start(*source))[0]
+
+    def _decode(
+        self, target: Any, state: Tensor, memory: Tensor, lengths: Array
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        y, state = self.decoder(self.dropout(self.target(target)), state)
+        weights = None
+        if self.attention is not None:
+            found, weights = self.attention(y, memory, lengths)
+            y = self.combine(ops.cat([found, y], -1))
+        return self.head(self.dropout(y)), state, weights
+
+    def weights(self, *source_and_target: Any) -> Array | None:
+        """Returns where it looks as it writes this target: (N, T, S), None without attention."""
+        *source, target = source_and_target
+        with no_grad():
+            found = self._decode(target, *self.start(*source))[2]
+        return None if found is None else found.numpy()
+
+    def step(self, tokens: Array, state: Any) -> tuple[Array, Any]:
+        """New tokens (N, T) → logits (N, V) of what follows the last of them, and the state."""
+        logits, h, _ = self._decode(tokens, *state)
+        return logits.numpy()[:, -1], (h, *state[1:])
+
+    def select(self, state: Any, rows: Array) -> Any:
+        """Returns the state of these rows of the batch."""
+        h, memory, lengths = state
+        return Tensor(h.numpy()[:, rows]), Tensor(memory.numpy()[rows]), lengths[rows]
+
+
+class RNNSeq2Seq(RNNDecoder):
     """Reads a sequence in both directions with a GRU, and writes another with a second one.
+
+    Call it with source (N, S), lengths (N,) and target (N, T).
 
     Args:
         source, target: Sizes of the two vocabularies.
@@ -113,58 +185,69 @@ class RNNSeq2Seq(nn.Module):
         dropout: float = 0.0,
         window: int = 2,
     ) -> None:
-        super().__init__()
         if features % 2:
             raise ValueError(f"RNNSeq2Seq: features is {features}, expected an even number")
+        super().__init__(target, features, attention, layers, dropout, window)
         self.source = nn.Embedding(source, features)
-        self.target = nn.Embedding(target, features)
         between = dropout if layers > 1 else 0.0
         self.encoder = nn.GRU(features, features // 2, layers, dropout=between, bidirectional=True)
         self.bridge = nn.Linear(features, features, activation="tanh")
-        self.decoder = nn.GRU(features, features, layers, dropout=between)
-        self.attention = None if attention is None else Attention(attention, features, window)
-        if self.attention is not None:
-            self.combine = nn.Linear(2 * features, features, activation="tanh")
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(features, target)
 
-    def forward(self, source: Any, lengths: Any, target: Any) -> Tensor:
-        """source (N, S) with lengths, target (N, T) that begins with <bos> → logits (N, T, V)."""
-        return self._decode(target, *self.start(source, lengths))[0]
-
-    def start(self, source: Any, lengths: Any) -> Any:
-        """Reads the source, and returns the state that `step` begins with."""
-        memory, last = self.encoder(self.dropout(self.source(source)), lengths=lengths)
+    def start(self, *source: Any) -> Any:
+        """Reads the source (N, S) with its lengths, in both directions."""
+        tokens, lengths = source
+        memory, last = self.encoder(self.dropout(self.source(tokens)), lengths=lengths)
         # The two directions of a layer side by side: (layers·2, N, H/2) → (layers, N, H).
         n, half = last.shape[1:]
         both = last.reshape(-1, 2, n, half).permute(0, 2, 1, 3).reshape(-1, n, 2 * half)
         return self.bridge(both), memory, array_of(lengths)
 
-    def _decode(
-        self, target: Any, state: Tensor, memory: Tensor, lengths: Array
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        y, state = self.decoder(self.dropout(self.target(target)), state)
-        weights = None
-        if self.attention is not None:
-            found, weights = self.attention(y, memory, lengths)
-            y = self.combine(ops.cat([found, y], -1))
-        return self.head(self.dropout(y)), state, weights
 
-    def weights(self, source: Any, lengths: Any, target: Any) -> Array | None:
-        """Returns where it looks as it writes this target: (N, T, S), None without attention."""
-        with no_grad():
-            found = self._decode(target, *self.start(source, lengths))[2]
-        return None if found is None else found.numpy()
+class Captioner(RNNDecoder):
+    """Says in words what is in an image: a convolutional network reads, a GRU writes.
 
-    def step(self, tokens: Array, state: Any) -> tuple[Array, Any]:
-        """New tokens (N, T) → logits (N, V) of what follows the last of them, and the state."""
-        logits, h, _ = self._decode(tokens, *state)
-        return logits.numpy()[:, -1], (h, *state[1:])
+    Vinyals et al., "Show and tell: a neural image caption generator" (2015), with the attention of
+    Xu et al., "Show, attend and tell" (2015): it looks at columns of the image, as readers of text
+    lines do. Call it with images (N, H, W, C) and target (N, T).
 
-    def select(self, state: Any, rows: Array) -> Any:
-        """Returns the state of these rows of the batch."""
-        h, memory, lengths = state
-        return Tensor(h.numpy()[:, rows]), Tensor(memory.numpy()[rows]), lengths[rows]
+    Args:
+        height: H of the images, a multiple of 4; any width will do.
+        channels: C.
+        target: Size of the vocabulary.
+        features: Of columns, embeddings and states.
+        attention: A kind of `Attention`; None hands over the mean of the columns.
+        width: Channels of the first convolution.
+    """
+
+    def __init__(
+        self,
+        height: int,
+        channels: int,
+        target: int,
+        features: int = 96,
+        attention: str | None = "additive",
+        width: int = 16,
+    ) -> None:
+        if height % 4:
+            raise ValueError(f"Captioner: height is {height}, expected a multiple of 4")
+        super().__init__(target, features, attention)
+        self.encoder = nn.Sequential(
+            nn.Conv2d(channels, width, 3, padding=1, activation="relu"),
+            nn.MaxPool2d(2),
+            nn.Conv2d(width, 2 * width, 3, padding=1, activation="relu"),
+            nn.MaxPool2d(2),
+            nn.Conv2d(2 * width, 4 * width, 3, padding=1, activation="relu"),
+        )
+        self.column = nn.Linear(height // 4 * 4 * width, features, activation="tanh")
+        self.bridge = nn.Linear(features, features, activation="tanh")
+
+    def start(self, *source: Any) -> Any:
+        """Reads images (N, H, W, C) as W / 4 columns."""
+        (images,) = source
+        seen = self.encoder(images)
+        memory = self.column(seen.transpose(1, 2).flatten(2))
+        lengths = np.full(memory.shape[0], memory.shape[1])
+        return self.bridge(memory.mean(1)).unsqueeze(0), memory, lengths
 
 
 def scheduled_sampling(

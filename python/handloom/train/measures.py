@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import kernels
 from .._arrays import Array
 from ..autograd import no_grad
 from . import metrics as known_metrics
@@ -17,6 +18,23 @@ if TYPE_CHECKING:
 
 Loss = Callable[[Any, Any], Any]  # (prediction, target) → scalar tensor
 Metric = Callable[[Array, Array], float]  # (target, prediction) → number
+# What `metrics` may name: functions of (target, prediction) that give one number.
+NAMED = (
+    "accuracy",
+    "bits_per_character",
+    "f1_score",
+    "log_loss",
+    "mae",
+    "mse",
+    "perplexity",
+    "precision",
+    "r2_score",
+    "recall",
+    "rmse",
+    "roc_auc",
+    "top_k_accuracy",
+)
+OF_THE_LOSS = ("bits_per_character", "perplexity")  # of the cross-entropy of predicted logits
 Metrics = Mapping[str, Metric] | Sequence[str | Metric] | str | Metric | None
 
 
@@ -80,10 +98,14 @@ def named_metrics(metrics: Metrics, op: str) -> dict[str, Metric]:
 
 def _named(metric: Any, op: str) -> tuple[str, Metric]:
     if isinstance(metric, str):
-        valid = [name for name in known_metrics.__all__ if name.islower()]
-        if metric not in valid:
-            raise ValueError(f"{op}: no metric {metric!r}, expected one of {', '.join(valid)}")
-        return metric, getattr(known_metrics, metric)
+        if metric not in NAMED:
+            raise ValueError(f"{op}: no metric {metric!r}, expected one of {', '.join(NAMED)}")
+        function = getattr(known_metrics, metric)
+        return metric, _of_logits(function) if metric in OF_THE_LOSS else function
     if not callable(metric):
         raise TypeError(f"{op}: a metric expects a name or a function, got {type(metric).__name__}")
     return getattr(metric, "__name__", type(metric).__name__), metric
+
+
+def _of_logits(of_loss: Callable[[float], float]) -> Metric:
+    return lambda target, logits: of_loss(float(kernels.cross_entropy(logits, target)))

@@ -8,6 +8,9 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from ... import kernels
+from ..._arrays import Array
+
 Tokens = Sequence[Hashable]  # a string is a sequence of characters
 
 
@@ -22,24 +25,8 @@ def bits_per_character(loss: float) -> float:
 
 
 def edit_distance(a: Tokens, b: Tokens) -> int:
-    """The fewest tokens to insert, delete or replace to make b of a.
-
-    Wagner and Fischer (1974), a row of the table at a time: the insertions along a row,
-    min over k ≤ j of (row[k] + j − k), are a running minimum.
-    """
-    numbers: dict[Hashable, int] = {}
-    x, y = (
-        np.fromiter((numbers.setdefault(t, len(numbers)) for t in s), np.int64, len(s))
-        for s in (a, b)
-    )
-    places = np.arange(len(y) + 1)
-    row = places.copy()
-    for i, token in enumerate(x, 1):
-        best = np.empty_like(row)
-        best[0] = i
-        np.minimum(row[1:] + 1, row[:-1] + (y != token), out=best[1:])
-        row = np.minimum.accumulate(best - places) + places
-    return int(row[-1])
+    """The fewest tokens to insert, delete or replace to make b of a: `kernels.edit_distance`."""
+    return int(_distances([a], [b])[0])
 
 
 def error_rate(true: Sequence[Tokens], said: Sequence[Tokens]) -> float:
@@ -55,7 +42,7 @@ def error_rate(true: Sequence[Tokens], said: Sequence[Tokens]) -> float:
     tokens = sum(map(len, true))
     if tokens == 0:
         raise ValueError("error_rate: true holds no token")
-    return sum(map(edit_distance, true, said)) / tokens
+    return float(_distances(true, said).sum()) / tokens
 
 
 def character_error_rate(true: Sequence[str], said: Sequence[str]) -> float:
@@ -94,6 +81,20 @@ def bleu(true: Sequence[Tokens], said: Sequence[Tokens], n: int = 4) -> float:
     length = sum(map(len, said))
     penalty = min(0.0, 1 - sum(map(len, true)) / length)
     return math.exp(penalty + logs / n)
+
+
+def _distances(true: Sequence[Tokens], said: Sequence[Tokens]) -> Array:
+    numbers: dict[Hashable, int] = {}
+    rows, lengths = [], []
+    for texts in (true, said):
+        sizes = np.array([len(text) for text in texts], np.int64)
+        padded = np.zeros((len(texts), sizes.max(initial=0)), np.int64)
+        padded[np.arange(padded.shape[1]) < sizes[:, None]] = [
+            numbers.setdefault(token, len(numbers)) for text in texts for token in text
+        ]
+        rows.append(padded)
+        lengths.append(sizes)
+    return kernels.edit_distance(*rows, *lengths)
 
 
 def _runs(tokens: Tokens, size: int) -> Counter[tuple[Hashable, ...]]:
