@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import subprocess
 import sys
 import zipfile
@@ -420,6 +421,23 @@ def test_pronunciations_leave_stress_comments_and_second_ways_out():
 
     lines = "b B IY1\na AH0\na(2) EY1\nd'or D AO1 R # french\ncat K AE1 T # pet\n"
     assert _spoken(lines) == [("a", "AH"), ("b", "B IY"), ("cat", "K AE T")]
+
+
+def test_translations_are_read_without_headers_plurals_and_what_is_the_same():
+    from handloom.data.text import _translated
+
+    entries = {"": "Language: fr", "Chad": "Tchad", "a\0as": "un\0uns", "Togo": "Togo", "é": "è"}
+    texts = [(k.encode(), v.encode()) for k, v in entries.items()]
+    count, at = len(texts), 28 + 16 * len(texts)
+    tables: tuple[list[bytes], list[bytes]] = ([], [])
+    strings = b""
+    for side in (0, 1):
+        for pair in texts:
+            tables[side].append(struct.pack("<2I", len(pair[side]), at + len(strings)))
+            strings += pair[side] + b"\0"
+    head = struct.pack("<7I", 0x950412DE, 0, count, 28, 28 + 8 * count, 0, 0)
+    file = head + b"".join(tables[0]) + b"".join(tables[1]) + strings
+    assert _translated([file, file]) == [("Chad", "Tchad"), ("é", "è")]
 
 
 def test_unknown_pairs():

@@ -367,3 +367,31 @@ def test_bleu():
 def test_surprise():
     assert metrics.perplexity(math.log(8)) == pytest.approx(8)
     assert metrics.bits_per_character(math.log(8)) == pytest.approx(3)
+
+
+def test_a_captioner_reads_columns_and_goes_on_token_by_token():
+    hl.manual_seed(0)
+    model = models.Captioner(8, 2, 7, 12, width=4).double().eval()
+    images = RNG.standard_normal((3, 8, 20, 2))
+    target = np.array([[2, 4, 5, 6], [2, 3, 3, 1], [2, 6, 0, 0]])
+    whole = model(images, target).numpy()
+    assert whole.shape == (3, 4, 7)
+    weights = model.weights(images, target)
+    assert weights.shape == (3, 4, 5)  # 20 pixels, 5 columns
+    np.testing.assert_allclose(weights.sum(-1), 1)
+    state = model.start(images)
+    for t in range(4):
+        logits, state = model.step(target[:, t : t + 1], state)
+        np.testing.assert_allclose(logits, whole[:, t], atol=1e-12)
+
+
+def test_a_captioner_refuses_a_height_that_it_cannot_halve_twice():
+    with pytest.raises(ValueError, match="Captioner: height is 10, expected a multiple of 4"):
+        models.Captioner(10, 1, 5)
+
+
+def test_what_reads_nothing_cannot_start():
+    from handloom.models.recurrent import RNNDecoder
+
+    with pytest.raises(NotImplementedError, match="RNNDecoder: start is not defined"):
+        RNNDecoder(5, 8, None).start()

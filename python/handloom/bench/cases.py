@@ -102,7 +102,7 @@ def tail_sizes(limit: int) -> tuple[int, ...]:
 
 def all_cases() -> tuple[Case, ...]:
     """Every measured case of every family; ``tests/reference`` adds sizes that only tests want."""
-    from . import attention, cnn, conv, dense, norm, pool, resize, rnn, vision
+    from . import attention, cnn, conv, dense, language, norm, pool, resize, rnn, vision
 
-    rooms = (dense, conv, pool, norm, resize, attention, cnn, rnn, vision)
+    rooms = (dense, conv, pool, norm, resize, attention, cnn, rnn, language, vision)
     return tuple(c for room in rooms for c in room.CASES)

@@ -24,7 +24,7 @@ def step(name: str, x: Shape, classes: int, optimiser: str, **rest: Any) -> Case
     NETWORKS[name](sketch, x, classes)
     options = (
         ("network", name), ("classes", classes), ("optimiser", optimiser),
-        ("lr", 1e-3 if optimiser == "adam" else 1e-2), ("batches", rest.pop("batches", 16)),
+        ("lr", rest.pop("lr", 1e-3 if optimiser == "adam" else 1e-2)), ("batches", rest.pop("batches", 16)),
     )  # fmt: skip
     return Case(
         "cnn",
@@ -54,7 +54,7 @@ CASES: tuple[Case, ...] = (
     step("ResNet-8 16-32-64", (64, 32, 32, 3), 10, "sgd", target=_faster(1.5)),
     step("ResNet-8 64-128-256", (32, 32, 32, 3), 10, "sgd", target=_faster(1.0)),
     step("U-Net 16-32-64-128", (8, 64, 64, 1), 2, "sgd", target=_faster(1.0)),
-    step("YOLO 16-32-64-96", (16, 64, 64, 1), 30, "sgd", target=_faster(1.8)),
+    step("YOLO 16-32-64-96", (16, 64, 64, 1), 30, "sgd", target=_faster(1.8), lr=1e-4),
 )
 
 

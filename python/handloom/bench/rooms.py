@@ -7,7 +7,7 @@ from typing import Any
 
 from .cases import Case
 
-_NAMES = ("attention", "cnn", "conv", "norm", "pool", "resize", "rnn", "vision")
+_NAMES = ("attention", "cnn", "conv", "language", "norm", "pool", "resize", "rnn", "vision")
 ROOMS = {name: f"handloom.bench.{name}" for name in _NAMES}
 
 

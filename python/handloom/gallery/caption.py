@@ -47,9 +47,9 @@ def _run(context: Context) -> None:
     unseen, true = rows_of_digits(x_test, y_test, 100 if context.quick else 1000, 1)
     words = text.WordTokenizer.train(WORDS)
     target, _ = text.pad([words.encode(c, begin=True, end=True) for c in captions])
-    model = Captioner(28, 1, len(words))
+    model = Captioner(28, 1, len(words), dropout=0.25)
     optimizer = optim.Adam(model.parameters(), lr=2e-3)
-    epochs = context.epochs(5, 2)
+    epochs = context.epochs(8, 2)
     steps = epochs * -(-len(seen) // 64)
     history = fit(
         model,

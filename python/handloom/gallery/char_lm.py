@@ -35,7 +35,7 @@ def _run(context: Context) -> None:
     if context.quick:
         learnt = learnt[:20_000]
     x, y = windows(learnt, 32)
-    epochs = context.epochs(4, 2)
+    epochs = context.epochs(3, 2)
     model = CausalLM(len(tokens), 128, 4, 3, LENGTH, positions="alibi")
     optimizer = optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
     steps = epochs * math.ceil(len(x) / 32)

@@ -53,7 +53,7 @@ def _run(context: Context) -> None:
     rows, _ = windows(learnt, LENGTH // 2)
     mask = len(tokens)  # one more than there are characters
     batches = Batches(rows, mask, context.seed)
-    epochs = context.epochs(6, 2)
+    epochs = context.epochs(4, 2)
     model = MaskedLM(
         Encoder(mask + 1, 128, 4, 3, LENGTH, norm_first=True, eps=1e-5),
     )

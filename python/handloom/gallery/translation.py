@@ -41,9 +41,9 @@ def learn(pairs: Pairs, context: Context, label: str) -> Translator:
     target = text.CharTokenizer.train(b for _, b in pairs)
     read, lengths = text.pad([source.encode(a) for a, _ in pairs])
     write, _ = text.pad([target.encode(b, begin=True, end=True) for _, b in pairs])
-    model = RNNSeq2Seq(len(source), len(target), 160, "additive", dropout=0.2)
+    model = RNNSeq2Seq(len(source), len(target), 128, "additive", dropout=0.2)
     optimizer = optim.Adam(model.parameters(), lr=2e-3)
-    epochs = context.epochs(20, 2)
+    epochs = context.epochs(14, 2)
     steps = epochs * -(-len(read) // 64)
     history = fit(
         model,

@@ -34,9 +34,9 @@ def _run(context: Context) -> None:
     known, unknown = (_thinned(part, share, seed) for seed, part in enumerate(texts))
     frequent = np.bincount(known, minlength=len(words))
     model = SkipGram(len(words), FEATURES)
-    optimizer = optim.Adam(model.parameters(), lr=5e-3)
+    optimizer = optim.Adam(model.parameters(), lr=2e-3)
     losses = []
-    for epoch in range(context.epochs(6, 2)):
+    for epoch in range(context.epochs(3, 2)):
         total = rows = 0.0
         for inputs, candidates in _batches(known, frequent, epoch, context):
             loss = negative_sampling_loss(model(inputs, candidates))

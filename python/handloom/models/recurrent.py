@@ -217,6 +217,7 @@ class Captioner(RNNDecoder):
         features: Of columns, embeddings and states.
         attention: A kind of `Attention`; None hands over the mean of the columns.
         width: Channels of the first convolution.
+        dropout: Of columns, embeddings and what the words are told from.
     """
 
     def __init__(
@@ -227,16 +228,17 @@ class Captioner(RNNDecoder):
         features: int = 96,
         attention: str | None = "additive",
         width: int = 16,
+        dropout: float = 0.0,
     ) -> None:
         if height % 4:
             raise ValueError(f"Captioner: height is {height}, expected a multiple of 4")
-        super().__init__(target, features, attention)
+        super().__init__(target, features, attention, dropout=dropout)
         self.encoder = nn.Sequential(
-            nn.Conv2d(channels, width, 3, padding=1, activation="relu"),
+            *_block(channels, width),
             nn.MaxPool2d(2),
-            nn.Conv2d(width, 2 * width, 3, padding=1, activation="relu"),
+            *_block(width, 2 * width),
             nn.MaxPool2d(2),
-            nn.Conv2d(2 * width, 4 * width, 3, padding=1, activation="relu"),
+            *_block(2 * width, 4 * width),
         )
         self.column = nn.Linear(height // 4 * 4 * width, features, activation="tanh")
         self.bridge = nn.Linear(features, features, activation="tanh")
@@ -245,9 +247,14 @@ class Captioner(RNNDecoder):
         """Reads images (N, H, W, C) as W / 4 columns."""
         (images,) = source
         seen = self.encoder(images)
-        memory = self.column(seen.transpose(1, 2).flatten(2))
+        memory = self.dropout(self.column(seen.transpose(1, 2).flatten(2)))
         lengths = np.full(memory.shape[0], memory.shape[1])
         return self.bridge(memory.mean(1)).unsqueeze(0), memory, lengths
+
+
+def _block(inputs: int, outputs: int) -> list[nn.Module]:
+    convolve = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    return [convolve, nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
 def scheduled_sampling(
