@@ -24,7 +24,8 @@ def step(name: str, x: Shape, classes: int, optimiser: str, **rest: Any) -> Case
     NETWORKS[name](sketch, x, classes)
     options = (
         ("network", name), ("classes", classes), ("optimiser", optimiser),
-        ("lr", rest.pop("lr", 1e-3 if optimiser == "adam" else 1e-2)), ("batches", rest.pop("batches", 16)),
+        ("lr", rest.pop("lr", 1e-3 if optimiser == "adam" else 1e-2)),
+        ("batches", rest.pop("batches", 16)),
     )  # fmt: skip
     return Case(
         "cnn",
