@@ -4,6 +4,8 @@
 #include "context.h"
 #include "kernel.h"
 #include "ops/attention/attention.h"
+#include "ops/boxes/boxes.h"
+#include "ops/boxes/nms.h"
 #include "ops/conv/conv.h"
 #include "ops/edit_distance.h"
 #include "ops/elementwise/elementwise.h"
@@ -26,9 +28,11 @@
 #include "ops/rbm.h"
 #include "ops/reduce/order.h"
 #include "ops/reduce/reduce.h"
+#include "ops/regions/regions.h"
 #include "ops/resize/grid.h"
 #include "ops/resize/resample.h"
 #include "ops/rnn/rnn.h"
+#include "ops/roi/roi.h"
 #include "ops/softmax.h"
 
 namespace hl {

@@ -201,8 +201,8 @@ def test_series_may_have_channels_and_lengths_of_their_own():
 
 def test_every_entry_is_complete():
     assert data.names() == (
-        "auto_mpg", "breast_cancer", "digits", "iris", "italy_power_demand",
-        "japanese_vowels", "mnist_5k", "sunspots",
+        "astronaut", "auto_mpg", "breast_cancer", "digits", "faces", "iris", "italy_power_demand",
+        "japanese_vowels", "mnist_5k", "nuclei", "sunspots", "textures",
     )  # fmt: skip
     for name, entry in catalog._CATALOG.items():
         assert name == name.lower().replace("-", "_")
@@ -215,7 +215,7 @@ def test_every_entry_is_complete():
 
 
 def test_unknown_names_are_answered_with_the_known():
-    with pytest.raises(ValueError, match=r"no data set 'boston', expected one of auto_mpg, breast"):
+    with pytest.raises(ValueError, match=r"no data set 'boston', expected one of astronaut, auto"):
         data.load("boston")
     with pytest.raises(TypeError, match="name expects a string, got int"):
         data.load(5)

@@ -59,6 +59,7 @@ SLOW = (
     *("anomaly", "gan", "conditional_gan", "dcgan", "wgan", "lsgan"),
     *("cyclegan", "progressive", "stylegan"),
     *("vit", "char_lm", "masked_lm", "phonemes"),
+    *("fcn", "unet", "deeplab", "transfer", "yolo", "ssd", "rcnn", "faster_rcnn", "mask_rcnn"),
 )
 
 

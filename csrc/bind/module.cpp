@@ -11,6 +11,7 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_linear(m);
   hl::bind::register_matmul(m);
   hl::bind::register_pack(m);
+  hl::bind::register_boxes(m);
   hl::bind::register_conv(m);
   hl::bind::register_elementwise(m);
   hl::bind::register_binary(m);
@@ -22,9 +23,11 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_pool(m);
   hl::bind::register_random(m);
   hl::bind::register_rbm(m);
+  hl::bind::register_regions(m);
   hl::bind::register_resample(m);
   hl::bind::register_grid(m);
   hl::bind::register_rnn(m);
+  hl::bind::register_roi(m);
   hl::bind::register_order(m);
   hl::bind::register_softmax(m);
   hl::bind::register_loss(m);

@@ -8,6 +8,7 @@ namespace hl::bind {
 void register_attention(pybind11::module_& m);
 void register_bench(pybind11::module_& m);
 void register_binary(pybind11::module_& m);
+void register_boxes(pybind11::module_& m);
 void register_conv(pybind11::module_& m);
 void register_ctc(pybind11::module_& m);
 void register_elementwise(pybind11::module_& m);
@@ -28,8 +29,10 @@ void register_optim(pybind11::module_& m);
 void register_pool(pybind11::module_& m);
 void register_random(pybind11::module_& m);
 void register_rbm(pybind11::module_& m);
+void register_regions(pybind11::module_& m);
 void register_resample(pybind11::module_& m);
 void register_rnn(pybind11::module_& m);
+void register_roi(pybind11::module_& m);
 void register_softmax(pybind11::module_& m);
 void register_text(pybind11::module_& m);
 

@@ -597,3 +597,64 @@ def rnn_cell_backward(
     gates: Array | None,
     need: int,
 ) -> tuple[Array | None, ...]: ...
+
+# boxes and regions of images
+box_overlaps: dict[str, int]
+nms_decays: dict[str, int]
+
+def box_overlap(op: str, kind: int, boxes1: Array, boxes2: Array) -> Array: ...
+def box_loss_forward(op: str, kind: int, boxes1: Array, boxes2: Array, eps: float) -> Array: ...
+def box_loss_backward(
+    op: str, kind: int, dy: Array, boxes1: Array, boxes2: Array, eps: float, need: int
+) -> tuple[Array | None, Array | None]: ...
+def box_encode(
+    boxes: Array, anchors: Array, wx: float, wy: float, ww: float, wh: float
+) -> Array: ...
+def box_decode_forward(
+    codes: Array, anchors: Array, wx: float, wy: float, ww: float, wh: float, clip: float
+) -> Array: ...
+def box_decode_backward(
+    dy: Array, codes: Array, anchors: Array, wx: float, wy: float, ww: float, wh: float, clip: float
+) -> Array: ...
+def box_match(iou: Array, low: float, high: float, keep_best: bool) -> Array: ...
+def nms(
+    op: str, boxes: Array, scores: Array, idxs: Array | None, iou_threshold: float
+) -> Array: ...
+def soft_nms(
+    boxes: Array,
+    scores: Array,
+    decay: int,
+    iou_threshold: float,
+    sigma: float,
+    score_threshold: float,
+) -> tuple[Array, Array]: ...
+def roi_align_forward(
+    op: str,
+    input: Array,
+    boxes: Array,
+    height: int,
+    width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+) -> Array: ...
+def roi_align_backward(
+    dy: Array,
+    boxes: Array,
+    size: Sequence[int],
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+) -> Array: ...
+def roi_pool_forward(
+    input: Array, boxes: Array, height: int, width: int, spatial_scale: float
+) -> tuple[Array, Array]: ...
+def roi_pool_backward(dy: Array, boxes: Array, saved: Array, size: Sequence[int]) -> Array: ...
+def label_regions(mask: Array, connectivity: int) -> tuple[Array, Array]: ...
+def confusion(
+    op: str, target: Array, prediction: Array, num_classes: int, ignore_index: int
+) -> Array: ...
+def graph_segment(image: Array, scale: float, min_size: int) -> tuple[Array, int]: ...
+def group_regions(
+    label: Array, bins: Array, regions: int, colours: int, bins_of_each: int
+) -> tuple[Array, Array, int]: ...

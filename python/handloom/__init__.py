@@ -99,7 +99,7 @@ from handloom.ops import (
 from handloom.tensor import Tensor, from_numpy, tensor
 
 if TYPE_CHECKING:
-    from handloom import cuda, data, io, kernels, models, nn, optim, text, train
+    from handloom import cuda, data, io, kernels, models, nn, optim, text, train, vision
     from handloom._anomaly import detect_anomaly
     from handloom._gradcheck import gradcheck
     from handloom.io import load, save
@@ -206,6 +206,7 @@ __all__ = [
     "triu",
     "use_isa",
     "var",
+    "vision",
     "where",
     "zeros",
     "zeros_like",
@@ -226,6 +227,7 @@ _LAZY = {
     "save": "handloom.io",
     "text": "handloom.text",
     "train": "handloom.train",
+    "vision": "handloom.vision",
 }
 
 

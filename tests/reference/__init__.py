@@ -7,6 +7,7 @@ from harness import Op
 
 from . import (
     attention,
+    boxes,
     conv,
     ctc,
     dense,
@@ -25,6 +26,7 @@ from . import (
 
 _FAMILIES = (
     attention,
+    boxes,
     conv,
     ctc,
     dense,

@@ -102,7 +102,8 @@ def tail_sizes(limit: int) -> tuple[int, ...]:
 
 def all_cases() -> tuple[Case, ...]:
     """Every measured case of every family; ``tests/reference`` adds sizes that only tests want."""
-    from . import attention, cnn, conv, dense, generative, language, norm, pool, resize, rnn
+    from . import attention, cnn, conv, dense, generative, language, norm, pool, resize, rnn, vision
 
-    rooms = (dense, conv, pool, norm, resize, attention, cnn, rnn, language, generative)
+    kernels = (dense, conv, pool, norm, resize, attention)
+    rooms = (*kernels, cnn, rnn, language, generative, vision)
     return tuple(c for room in rooms for c in room.CASES)

@@ -24,7 +24,8 @@ def step(name: str, x: Shape, classes: int, optimiser: str, **rest: Any) -> Case
     NETWORKS[name](sketch, x, classes)
     options = (
         ("network", name), ("classes", classes), ("optimiser", optimiser),
-        ("lr", 1e-3 if optimiser == "adam" else 1e-2), ("batches", rest.pop("batches", 16)),
+        ("lr", rest.pop("lr", 1e-3 if optimiser == "adam" else 1e-2)),
+        ("batches", rest.pop("batches", 16)),
     )  # fmt: skip
     return Case(
         "cnn",
@@ -54,6 +55,7 @@ CASES: tuple[Case, ...] = (
     step("ResNet-8 16-32-64", (64, 32, 32, 3), 10, "sgd", target=_faster(1.5)),
     step("ResNet-8 64-128-256", (32, 32, 32, 3), 10, "sgd", target=_faster(1.0)),
     step("U-Net 16-32-64-128", (8, 64, 64, 1), 2, "sgd", target=_faster(1.0)),
+    step("YOLO 16-32-64-96", (16, 64, 64, 1), 30, "sgd", target=_faster(1.8), lr=1e-4),
 )
 
 
@@ -77,7 +79,7 @@ def make_inputs(rng: np.random.Generator, case: Case) -> Inputs:
         else:
             params.append(rng.uniform(-slot.bound, slot.bound, slot.shape).astype(kind))
     (x,), classes = case.shapes, case.option("classes")
-    labels = x[:3] if case.option("network").startswith("U-Net") else x[:1]
+    labels = NETWORKS[case.option("network")](Sketch(), x, classes)[:-1]
     batches = [
         (rng.standard_normal(x, dtype=kind), rng.integers(0, classes, labels))
         for _ in range(case.option("batches"))

@@ -186,6 +186,14 @@ def unet(v: Vocabulary, x: Any, classes: int, *, width: int = 16, depth: int = 3
     return v.conv(x, classes, 1)
 
 
+def yolo(v: Vocabulary, x: Any, outputs: int) -> Any:
+    """The gallery's YOLO, cells of 8 by 8 pixels; its loss is replaced by a class for each cell."""
+    for level, width in enumerate((16, 32, 64, 96)):
+        x = _twice(v, v.pool(x) if level else x, width)
+    x = v.norm(v.conv(x, 96, 3, bias=False), relu=True)
+    return v.conv(x, outputs, 1)
+
+
 def _twice(v: Vocabulary, x: Any, channels: int) -> Any:
     for _ in range(2):
         x = v.norm(v.conv(x, channels, 3, bias=False), relu=True)
@@ -201,4 +209,5 @@ NETWORKS: dict[str, Callable[[Any, Any, int], Any]] = {
     "ResNet-8 16-32-64": resnet,
     "ResNet-8 64-128-256": resnet_wide,
     "U-Net 16-32-64-128": unet,
+    "YOLO 16-32-64-96": yolo,
 }

@@ -7,7 +7,18 @@ from typing import Any
 
 from .cases import Case
 
-_NAMES = ["attention", "cnn", "conv", "generative", "language", "norm", "pool", "resize", "rnn"]
+_NAMES = (
+    "attention",
+    "cnn",
+    "conv",
+    "generative",
+    "language",
+    "norm",
+    "pool",
+    "resize",
+    "rnn",
+    "vision",
+)
 ROOMS = {name: f"handloom.bench.{name}" for name in _NAMES}
 
 

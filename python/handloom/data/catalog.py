@@ -13,6 +13,7 @@ from .._arrays import Array
 from .._files import gunzip
 from ._series import parse_ts
 from .fetch import Source, read_source
+from .images import parse_png, parse_tiff
 
 
 class Data(NamedTuple):
@@ -61,19 +62,24 @@ def load(name: str) -> Data:
     ==================== ======================== ======== =====================================
     name                 x                        y        licence
     ==================== ======================== ======== =====================================
+    `astronaut`          (1, 512, 512, 3), [0, 1] int64    public domain picture (NASA)
     `auto_mpg`           (392, 7)                 float32  BSD-3-Clause package, data CC BY 4.0
     `breast_cancer`      (569, 30)                2 int64  BSD-3-Clause package, data CC BY 4.0
     `digits`             (1797, 8, 8, 1), [0, 1]  10 int64 BSD-3-Clause package, data CC BY 4.0
+    `faces`              (200, 25, 25, 1), [0, 1] 2 int64  BSD-3-Clause package
     `iris`               (150, 4)                 3 int64  BSD-3-Clause package, data CC BY 4.0
     `italy_power_demand` (1096, 24, 1)            2 int64  BSD-3-Clause package
     `japanese_vowels`    (640, 29, 12), lengths   9 int64  BSD-3-Clause package, data CC BY 4.0
     `mnist_5k`           (5000, 28, 28, 1), [0,1] 10 int64 BSD-3-Clause package, data CC BY-SA 3.0
+    `nuclei`             (1, 512, 512, 1), [0, 1] masks    BSD-3-Clause package
     `sunspots`           (309, 1)                 float32  BSD-3-Clause package, public domain data
+    `textures`           (3, 512, 512, 1), [0, 1] 3 int64  BSD-3-Clause package, pictures CC0
     ==================== ======================== ======== =====================================
 
     `iris` and `mnist_5k` are sorted by class: shuffle before cutting (`split` does).
     `italy_power_demand` begins with the 67 rows that were published for training (`train_size`),
-    `japanese_vowels` with 270; the rows of `sunspots` are years in their order.
+    `japanese_vowels` with 270; the rows of `sunspots` are years in their order. `y` of `nuclei` is
+    (1, 512, 512), which object a pixel belongs to, 0 for none.
 
     Args:
         name: One of `names()`; case does not count, and `-` stands for `_`.
@@ -153,6 +159,24 @@ def _read_padded_series(train: bytes, test: bytes) -> tuple[Array, Array, Array]
     return padded, y, lengths
 
 
+def _read_faces(content: bytes) -> tuple[Array, Array]:
+    faces = np.load(io.BytesIO(content), allow_pickle=False).astype(np.float32)[..., None]
+    return faces, np.repeat(np.array([1, 0]), len(faces) // 2)
+
+
+def _read_pictures(*contents: bytes) -> tuple[Array, Array]:
+    pictures = [parse_png(content, "a picture") for content in contents]
+    x = (np.stack(pictures) / np.float32(255)).astype(np.float32)
+    return x, np.arange(len(x))
+
+
+def _read_nuclei(image: bytes, mask: bytes) -> tuple[Array, Array]:
+    x = parse_tiff(image, "img2d.tif").astype(np.float32)
+    low, high = np.percentile(x, (1, 99.8))
+    scaled = ((x - low) / (high - low)).clip(0, 1).astype(np.float32)
+    return scaled[None, ..., None], parse_tiff(mask, "mask2d.tif").astype(np.int64)[None]
+
+
 def _read_sunspots(content: bytes) -> tuple[Array, Array]:
     rows = np.loadtxt(io.StringIO(content.decode()), np.float32, delimiter=",", skiprows=1)
     return rows[:, :1], rows[:, 1]
@@ -160,6 +184,13 @@ def _read_sunspots(content: bytes) -> tuple[Array, Array]:
 
 def _scikit_learn(file: str, sha256: str) -> tuple[Source, ...]:
     return (Source("scikit-learn", "1.9.1", f"sklearn/datasets/data/{file}", sha256, False),)
+
+
+def _scikit_image(**sha256: str) -> tuple[Source, ...]:
+    return tuple(
+        Source("scikit-image", "0.26.0", f"skimage/data/{n.replace('__', '.')}", digest, False)
+        for n, digest in sha256.items()
+    )
 
 
 def _mlxtend(file: str, sha256: str) -> tuple[Source, ...]:
@@ -182,6 +213,16 @@ _CELL = (
 )
 
 _CATALOG = {
+    "astronaut": _Entry(
+        _scikit_image(
+            astronaut__png="88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5"
+        ),
+        _read_pictures,
+        ("red", "green", "blue"),
+        ("astronaut",),
+        "picture: public domain (NASA); package: BSD-3-Clause",
+        "Eileen Collins in front of a flag and a model of the Space Shuttle. NASA, 1999.",
+    ),
     "auto_mpg": _Entry(
         _mlxtend(
             "autompg.csv.gz", "deb41efe69faf7bcbae72a2e4f0eb1dfed9b2151171251ae64c67ed8da33eec3"
@@ -220,6 +261,17 @@ _CATALOG = {
         "1797 handwritten digits, 8 by 8 pixels, each the share of ink in a 4 by 4 block of the "
         "scan. The test part of Optical Recognition of Handwritten Digits; E. Alpaydin, "
         "C. Kaynak, 1998.",
+    ),
+    "faces": _Entry(
+        _scikit_image(
+            lfw_subset__npy="9560ec2f5edfac01973f63a8a99d00053fecd11e21877e18038fbe500f8e872c"
+        ),
+        _read_faces,
+        ("intensity",),
+        ("no face", "face"),
+        "pictures: Labeled Faces in the Wild; package: BSD-3-Clause",
+        "100 faces and then 100 pieces of pictures without one, 25 by 25 pixels. From Labeled "
+        "Faces in the Wild; G. B. Huang and others, 2007.",
     ),
     "iris": _Entry(
         _scikit_learn(
@@ -272,6 +324,30 @@ _CATALOG = {
         "5000 handwritten digits of MNIST, 28 by 28 pixels, 500 of each class, sorted by class. "
         "Y. LeCun, C. Cortes, C. J. C. Burges.",
     ),
+    "nuclei": _Entry(
+        (
+            Source(
+                "stardist",
+                "0.9.2",
+                "stardist/data/images/img2d.tif",
+                "f9ccc1571b92c861ff87e28463068b43f61bd47357ed0503f711e5cd1eb97750",
+                False,
+            ),
+            Source(
+                "stardist",
+                "0.9.2",
+                "stardist/data/images/mask2d.tif",
+                "59ad5e820b7982ca9d13e946fa6e7f64e2714899e00a2ae6c69aa79aad53d46f",
+                False,
+            ),
+        ),
+        _read_nuclei,
+        ("fluorescence",),
+        ("nucleus",),
+        "package: BSD-3-Clause",
+        "A fluorescence micrograph of 125 cell nuclei, each outlined by hand. From the examples of "
+        "StarDist; U. Schmidt, M. Weigert, 2018.",
+    ),
     "sunspots": _Entry(
         (
             Source(
@@ -288,5 +364,17 @@ _CATALOG = {
         "data: public domain (NOAA National Geophysical Data Center); package: BSD-3-Clause",
         "The sunspot number of each year from 1700 to 2008: a cycle of about eleven years whose "
         "height and length vary.",
+    ),
+    "textures": _Entry(
+        _scikit_image(
+            brick__png="7966caf324f6ba843118d98f7a07746d22f6a343430add0233eca5f6eaaa8fcf",
+            grass__png="b6b6022426b38936c43a4ac09635cd78af074e90f42ffa8227ac8b7452d39f89",
+            gravel__png="c48615b451bf1e606fbd72c0aa9f8cc0f068ab7111ef7d93bb9b0f2586440c12",
+        ),
+        _read_pictures,
+        ("intensity",),
+        ("brick", "grass", "gravel"),
+        "pictures: CC0 (CC0Textures); package: BSD-3-Clause",
+        "Three photographs of surfaces, 512 by 512 pixels: a brick wall, grass, gravel.",
     ),
 }

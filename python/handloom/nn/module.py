@@ -29,6 +29,7 @@ class Module:
     """
 
     training: bool = True
+    _stays_eval: bool = False  # batch norm that keeps its statistics while others learn
     _buffers: Mapping[str, bool] = {}  # name → is it in state_dict
     _hooks: Mapping[str, list[Any]] = {}  # "pre" and "post", only where there are any
 
@@ -228,7 +229,7 @@ class Module:
     def train(self: Self, mode: bool = True) -> Self:
         """Sets training mode, here and below."""
         for module in self.modules():
-            module.training = bool(mode)
+            module.training = bool(mode) and not module._stays_eval
         return self
 
     def eval(self: Self) -> Self:

@@ -41,6 +41,13 @@ from handloom.ops.arithmetic import (
 )
 from handloom.ops.assemble import cat, chunk, pad_axes, split, stack, tril, triu
 from handloom.ops.attention import scaled_dot_product_attention
+from handloom.ops.boxes import (
+    box_decode,
+    box_iou_loss,
+    generalized_box_iou_loss,
+    roi_align,
+    roi_pool,
+)
 from handloom.ops.compose import (
     GAN_KINDS,
     cosine_similarity,
@@ -134,10 +141,12 @@ from handloom.ops.loss import (
     hinge_embedding_loss,
     hinge_loss,
     huber_loss,
+    iou_loss,
     kl_div,
     l1_loss,
     mse_loss,
     nll_loss,
+    sigmoid_focal_loss,
     smooth_l1_loss,
 )
 from handloom.ops.multi import clamp_, copy_, fill_, lerp_, scale_, total_norm
@@ -257,6 +266,8 @@ __all__ = [
     "blur",
     "blur_downsample",
     "blur_upsample",
+    "box_decode",
+    "box_iou_loss",
     "cat",
     "check_device",
     "chunk",
@@ -303,6 +314,7 @@ __all__ = [
     "gaussian_kl",
     "gaussian_nll_loss",
     "gelu",
+    "generalized_box_iou_loss",
     "getitem",
     "global_avg_pool",
     "global_max_pool",
@@ -321,6 +333,7 @@ __all__ = [
     "index_select",
     "instance_norm",
     "interpolate",
+    "iou_loss",
     "kl_div",
     "l1_loss",
     "layer_norm",
@@ -389,12 +402,15 @@ __all__ = [
     "reshape",
     "rms_norm",
     "rnn_cell",
+    "roi_align",
+    "roi_pool",
     "rsqrt",
     "scale_",
     "scaled_dot_product_attention",
     "selu",
     "setitem",
     "sigmoid",
+    "sigmoid_focal_loss",
     "sign",
     "silu",
     "sin",

@@ -367,6 +367,17 @@ def focal_loss(
     return _pointwise("focal", x, target, reduction, alpha, gamma)
 
 
+def sigmoid_focal_loss(
+    inputs: TensorLike,
+    targets: TensorLike,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    reduction: str = "none",
+) -> Tensor:
+    """`focal_loss` under torchvision's name and with its default reduction."""
+    return focal_loss(inputs, targets, alpha, gamma, reduction)
+
+
 def gaussian_kl(mu: TensorLike, logvar: TensorLike, reduction: str = "mean") -> Tensor:
     """KL(N(mu, exp(logvar)) ‖ N(0, 1)) = −½(1 + logvar − mu² − exp(logvar)) (Kingma & Welling).
 
@@ -424,3 +435,20 @@ def dice_loss(
     """1 − (2Σpt + s)/(Σp + Σt + s) for each sample; p and target (N, …) in [0, 1]."""
     out: Tensor = DiceLoss().run((p, target), float(smooth), reduction_of(reduction, "dice_loss"))
     return out
+
+
+def iou_loss(
+    p: TensorLike, target: TensorLike, smooth: float = 1.0, reduction: str = "mean"
+) -> Tensor:
+    """1 − (Σpt + s)/(Σp + Σt − Σpt + s) for each sample; p and target (N, …) in [0, 1].
+
+    The soft Jaccard index (Rahman and Wang, 2016): J = D/(2 − D) of the Dice score D, whose s is
+    twice as large.
+    """
+    from handloom.ops.reduce import mean, sum
+
+    code = reduction_of(reduction, "iou_loss")
+    dice = dice_loss(p, target, 2 * float(smooth), "none")
+    # 1 − D/(2 − D) with D = 1 − L
+    loss: Tensor = 2 * dice / (1 + dice)
+    return loss if code == 0 else mean(loss) if code == 1 else sum(loss)

@@ -8,6 +8,7 @@ from .diagnose import GradientReport, diagnose, gradient_by_step
 from .history import History
 from .loop import Run, evaluate, fit, predict
 from .progress import ProgressBar
+from .transfer import GradualUnfreezing, extract_features, freeze_batch_norm, layer_rates
 
 __all__ = [
     "Adversarial",
@@ -15,6 +16,7 @@ __all__ = [
     "Checkpoint",
     "EarlyStopping",
     "GradientReport",
+    "GradualUnfreezing",
     "History",
     "LambdaCallback",
     "ProgressBar",
@@ -22,9 +24,12 @@ __all__ = [
     "TerminateOnNaN",
     "diagnose",
     "evaluate",
+    "extract_features",
     "fit",
+    "freeze_batch_norm",
     "gradient_by_step",
     "load_checkpoint",
+    "layer_rates",
     "metrics",
     "predict",
     "save_checkpoint",

@@ -20,6 +20,7 @@ from .geometry import (
 )
 from .mix import CutMix, MixUp
 from .noise import Cutout, GaussianNoise, RandomErasing
+from .objects import WithLabels, WithObjects
 from .series import Jitter, Permutation, Scaling, Shift, TimeWarp, WindowSlice
 from .transform import Batch, Compose, Transform
 from .words import (
@@ -68,5 +69,7 @@ __all__ = [
     "TimeWarp",
     "Transform",
     "WindowSlice",
+    "WithLabels",
+    "WithObjects",
     "embedding_synonyms",
 ]

@@ -47,7 +47,8 @@ class Warp(Group):
     def run(self, batch: Batch) -> None:
         from ... import kernels
 
-        size: Size = (batch.x.shape[1], batch.x.shape[2])
+        before: Size = (batch.x.shape[1], batch.x.shape[2])
+        size = before
         total: Array | None = None
         for t, u in self.members:
             assert isinstance(t, Geometric)
@@ -69,6 +70,8 @@ class Warp(Group):
                 fill=fill,
             )
         )
+        if batch.follower is not None:
+            batch.follower.moved(total[:, :2], before, size)
 
 
 class Geometric(Transform):

@@ -41,6 +41,7 @@ class _Mix(Transform):
     """The partner of a sample is the one before it in the batch, the last for the first."""
 
     words = 2 * (1 + 3 * _TRIES) + 3
+    mixes_samples = True
 
     def __init__(self, alpha: float = 1.0, num_classes: int | None = None, p: float = 1.0) -> None:
         name = type(self).__name__

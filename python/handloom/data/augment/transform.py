@@ -58,6 +58,7 @@ class Batch:
         self.x = x
         self.y = y
         self.keys = keys
+        self.follower: Any = None  # what is in the images, and moves as they do
         self._own = False
 
     def replace(self, x: Array) -> None:
@@ -80,10 +81,12 @@ class Transform:
     Attributes:
         words: Uniform random numbers that each sample takes.
         axes: How many axes the batch may have: 4 for images, 3 for series (N, T, C).
+        mixes_samples: Whether a sample takes something from another one.
     """
 
     words: ClassVar[int] = 0
     axes: ClassVar[tuple[int, ...]] = (4,)
+    mixes_samples: ClassVar[bool] = False
 
     def apply(self, batch: Batch, u: Array) -> None:
         """Transforms `batch`; `u` are the samples' uniform numbers, (N, words)."""
@@ -167,12 +170,28 @@ class Compose:
             TypeError: Images that are not float32 or float64, or an index of no integers.
             ValueError: Another number of axes, an index of another length or out of range.
         """
+        labels = None if y is None else _plain(y)
+        batch, wrap = self._run(x, labels, index, epoch, None)
+        made = wrap(batch.x)
+        if y is None:
+            return made
+        changed: Any = batch.y
+        return made, (y if changed is labels else wrap(changed) if _is_tensor(y) else changed)
+
+    def follow(self, x: Any, follower: Any, *, index: Any = None, epoch: int = 0) -> Any:
+        """Transforms images and tells `follower` of every map that they went through."""
+        batch, wrap = self._run(x, None, index, epoch, follower)
+        return wrap(batch.x)
+
+    def _run(
+        self, x: Any, labels: Array | None, index: Any, epoch: int, follower: Any
+    ) -> tuple[Batch, Callable[[Array], Any]]:
         images, wrap = _images_of(x)
         for t in self.transforms:
             _check_axes(t, images)
-        labels = None if y is None else _plain(y)
         keys = self._keys(len(images), index, epoch)
         batch = Batch(images, labels, keys)
+        batch.follower = follower
         u = keys.uniform(sum(t.words for t in self.transforms))
         groups: list[Group] = []
         at = 0
@@ -186,10 +205,7 @@ class Compose:
         if len(images):
             for group in groups:
                 group.run(batch)
-        made = wrap(batch.x)
-        if y is None:
-            return made
-        return made, (y if batch.y is labels else wrap(batch.y) if _is_tensor(y) else batch.y)
+        return batch, wrap
 
     def _keys(self, n: int, index: Any, epoch: int) -> Keys:
         if index is None:

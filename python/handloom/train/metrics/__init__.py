@@ -14,9 +14,17 @@ from .classification import (
     recall,
     top_k_accuracy,
 )
+from .detection import COCO_THRESHOLDS, average_precision, mean_average_precision
 from .probability import RocCurve, log_loss, roc_auc, roc_curve
 from .regression import mae, mse, r2_score, rmse
 from .samples import frechet_distance
+from .segmentation import (
+    class_iou,
+    dice_score,
+    mean_iou,
+    pixel_accuracy,
+    segmentation_table,
+)
 from .text import (
     bits_per_character,
     bleu,
@@ -28,21 +36,28 @@ from .text import (
 )
 
 __all__ = [
+    "COCO_THRESHOLDS",
     "PrecisionRecallF1",
     "RocCurve",
     "accuracy",
+    "average_precision",
     "bits_per_character",
     "bleu",
     "character_error_rate",
+    "class_iou",
     "confusion_matrix",
+    "dice_score",
     "edit_distance",
     "error_rate",
     "f1_score",
     "frechet_distance",
     "log_loss",
     "mae",
+    "mean_average_precision",
+    "mean_iou",
     "mse",
     "perplexity",
+    "pixel_accuracy",
     "precision",
     "precision_recall_f1",
     "r2_score",
@@ -50,6 +65,7 @@ __all__ = [
     "rmse",
     "roc_auc",
     "roc_curve",
+    "segmentation_table",
     "top_k_accuracy",
     "word_error_rate",
 ]

@@ -1,0 +1,158 @@
+#include "cpu/parallel.h"
+#include "kernel.h"
+#include "ops/boxes/boxes.h"
+#include "ops/boxes/sides.h"
+
+namespace hl::cpu::HL_ISA {
+namespace {
+
+constexpr int64_t kTask = 16384;  // least pairs of a thread's task
+
+template <class T>
+HL_INLINE T greater_of(T a, T b) {
+  return a != a ? a : a > b ? a : b;
+}
+template <class T>
+HL_INLINE T lesser_of(T a, T b) {
+  return a != a ? a : a < b ? a : b;
+}
+
+// What the loss of one pair is made of.
+template <class T>
+struct Pair {
+  T both, whole, around;  // I, U, C
+  T x1, y1, x2, y2;       // of what is common
+  T around_w, around_h;
+  bool meet;
+};
+
+template <class T>
+HL_INLINE Pair<T> pair_of(const T* a, const T* b) {
+  Pair<T> p;
+  p.x1 = greater_of(a[0], b[0]), p.y1 = greater_of(a[1], b[1]);
+  p.x2 = lesser_of(a[2], b[2]), p.y2 = lesser_of(a[3], b[3]);
+  p.meet = p.x2 > p.x1 && p.y2 > p.y1;
+  p.both = p.meet ? (p.x2 - p.x1) * (p.y2 - p.y1) : T(0);
+  p.whole = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - p.both;
+  p.around_w = greater_of(a[2], b[2]) - lesser_of(a[0], b[0]);
+  p.around_h = greater_of(a[3], b[3]) - lesser_of(a[1], b[1]);
+  p.around = p.around_w * p.around_h;
+  return p;
+}
+
+// How much of a gradient goes to the first of two of which one was taken.
+template <class T>
+HL_INLINE T share(T first, T second, bool larger) {
+  if (first == second) return T(0.5);
+  return (first > second) == larger ? T(1) : T(0);
+}
+
+}  // namespace
+
+template <class T>
+Plan box_overlap_plan(const OverlapShape& s) {
+  Plan p = {};
+  p.algorithm = "columns side by side";
+  p.shared_bytes = Sides<T>::bytes(s.N);
+  p.flops = (s.kind == Overlap::kIou ? 13.0 : 21.0) * double(s.M) * double(s.N);
+  p.bytes = (4.0 * double(s.M + s.N) + double(s.M) * double(s.N)) * sizeof(T);
+  return p;
+}
+
+template <class T>
+void box_overlap(Ctx& ctx, const OverlapShape& s, const T* a, const T* b, T* y) {
+  const Sides<T> columns = Sides<T>::in(ctx.shared, s.N);
+  parallel_for(ctx, s.N, kTask, [&](int64_t begin, int64_t end, int) {
+    for (int64_t j = begin; j < end; ++j) columns.put(j, b + 4 * j);
+  });
+  const int64_t grain = max64(1, kTask / max64(s.N, 1));
+  parallel_for(ctx, s.M, grain, [&](int64_t begin, int64_t end, int) {
+    constexpr int L = kLanes<T>;
+    for (int64_t i = begin; i < end; ++i) {
+      const OneBox<T> one(a + 4 * i);
+      T* row = y + i * s.N;
+      for (int64_t j = 0; j < s.N; j += L) {
+        const int64_t lanes = min64(L, s.N - j);
+        Vec<T> both, whole;
+        columns.overlap(j, lanes, one, both, whole);
+        Vec<T> value = both / whole;
+        if (s.kind == Overlap::kGiou) {
+          const Vec<T> around = columns.around(j, lanes, one);
+          value = value - (around - whole) / around;
+        }
+        lanes == L ? store(row + j, value) : store_n(row + j, value, lanes);
+      }
+    }
+  });
+}
+
+template <class T>
+Plan box_loss_forward_plan(const OverlapShape& s) {
+  Plan p = {};
+  p.algorithm = "pairs";
+  p.flops = 24.0 * double(s.M);
+  p.bytes = 9.0 * double(s.M) * sizeof(T);
+  return p;
+}
+template <class T>
+void box_loss_forward(Ctx& ctx, const OverlapShape& s, const T* a, const T* b, T* loss) {
+  const T eps = T(s.eps);
+  parallel_for(ctx, s.M, kTask / 4, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Pair<T> p = pair_of(a + 4 * i, b + 4 * i);
+      T value = p.both / (p.whole + eps);
+      if (s.kind == Overlap::kGiou) value = value - (p.around - p.whole) / (p.around + eps);
+      loss[i] = T(1) - value;
+    }
+  });
+}
+
+template <class T>
+Plan box_loss_backward_plan(const OverlapShape& s) {
+  Plan p = {};
+  p.algorithm = "pairs";
+  p.flops = 60.0 * double(s.M);
+  p.bytes = 17.0 * double(s.M) * sizeof(T);
+  return p;
+}
+template <class T>
+void box_loss_backward(Ctx& ctx, const OverlapShape& s, const T* dy, const T* a, const T* b, T* da,
+                       T* db) {
+  const T eps = T(s.eps);
+  parallel_for(ctx, s.M, kTask / 8, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const T *u = a + 4 * i, *v = b + 4 * i;
+      const Pair<T> p = pair_of(u, v);
+      const T g = -dy[i], whole = p.whole + eps, around = p.around + eps;
+      T dwhole = -p.both / (whole * whole), daround = 0;
+      if (s.kind == Overlap::kGiou) {
+        dwhole += 1 / around;
+        daround = -g * (whole / around) / around;
+      }
+      dwhole *= g;
+      const T dboth = p.meet ? g / whole - dwhole : T(0);
+      // To (x1, y1, x2, y2) of what is common and of what is around both.
+      const T w = p.x2 - p.x1, h = p.y2 - p.y1;
+      const T common[4] = {-dboth * h, -dboth * w, dboth * h, dboth * w};
+      const T outer[4] = {-daround * p.around_h, -daround * p.around_w, daround * p.around_h,
+                          daround * p.around_w};
+      const auto corners = [&](const T* own, const T* other, T* grad) {
+        const T own_w = own[2] - own[0], own_h = own[3] - own[1];
+        const T side[4] = {-own_h, -own_w, own_h, own_w};
+        for (int k = 0; k < 4; ++k) {
+          const T inner = share(own[k], other[k], k < 2);
+          grad[k] = dwhole * side[k] + (p.meet ? common[k] * inner : T(0)) +
+                    (s.kind == Overlap::kGiou ? outer[k] * share(own[k], other[k], k >= 2) : T(0));
+        }
+      };
+      if (da) corners(u, v, da + 4 * i);
+      if (db) corners(v, u, db + 4 * i);
+    }
+  });
+}
+
+HL_DEFINE_KERNEL(box_overlap);
+HL_DEFINE_KERNEL(box_loss_forward);
+HL_DEFINE_KERNEL(box_loss_backward);
+
+}  // namespace hl::cpu::HL_ISA

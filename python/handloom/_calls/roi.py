@@ -1,0 +1,45 @@
+"""What `kernels` and `ops` share about regions of interest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .._arrays import Array
+
+# exp of more than this makes a box of more than a thousand pixels out of a 16-pixel anchor.
+CLIP = math.log(1000.0 / 16)
+
+
+def rois_of(op: str, boxes: Any, dtype: Any) -> Array:
+    """(K, 5) of (image, x1, y1, x2, y2): as it is, or from a list of boxes (L, 4) of each image.
+
+    Raises:
+        ValueError: An entry of the list is not (L, 4).
+    """
+    if not isinstance(boxes, (list, tuple)):
+        if isinstance(boxes, np.ndarray):
+            return np.ascontiguousarray(boxes)
+        found: Array = boxes
+        return found
+    rows = []
+    for image, own in enumerate(boxes):
+        array = np.asarray(own)
+        if array.ndim != 2 or array.shape[1] != 4:
+            raise ValueError(
+                f"{op}: boxes[{image}] has shape {array.shape}, expected (L, 4) of (x1, y1, x2, y2)"
+            )
+        number = np.full((len(array), 1), image, dtype)
+        rows.append(np.concatenate([number, array.astype(dtype, copy=False)], 1))
+    return np.concatenate(rows) if rows else np.zeros((0, 5), dtype)
+
+
+def size_of(op: str, output_size: int | Sequence[int]) -> tuple[int, int]:
+    """(PH, PW)."""
+    pair = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+    if len(pair) != 2:
+        raise ValueError(f"{op}: output_size is {output_size}, expected (height, width)")
+    return pair
