@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 
@@ -18,15 +16,7 @@ STEPS = {case.option("network"): case for case in cnn.CASES}
 every_network = pytest.mark.parametrize("name", STEPS)
 
 
-@pytest.fixture(autouse=True)
-def _settings_stay_here():
-    """Contenders set up the process that they believe to be their own."""
-    threads = hl.get_num_threads()
-    yield
-    hl.set_num_threads(threads)
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_flush_denormal(False)
+pytestmark = pytest.mark.usefixtures("settings_stay_here")
 
 
 def small(case: Case, **changed) -> Case:

@@ -9,6 +9,7 @@ from handloom.bench import generative
 from handloom.bench.contenders import load
 from handloom.bench.contenders.handloom import Handloom
 
+pytestmark = pytest.mark.usefixtures("settings_stay_here")
 CASES = [case for case in generative.CASES if case.shapes[0][0] <= 64]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """
     arrays: dict[str, Any] = {}
     tree = _pack(state, "state", arrays)
+    import json  # not needed by those who only train
+
     save(path, arrays, metadata={_KEY: json.dumps(tree)})
 
 
@@ -43,6 +44,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if _KEY not in metadata:
         raise ValueError(f"load_checkpoint: {path} holds weights, but no checkpoint")
     arrays = load(path)
+    import json
+
     state: dict[str, Any] = _unpack(json.loads(metadata[_KEY]), arrays)
     return state
 
