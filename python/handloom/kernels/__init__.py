@@ -112,6 +112,7 @@ from .dense import (
     linear,
     linear_backward,
     matmul,
+    matmul_backward,
     pack,
 )
 from .elementwise import (
@@ -209,6 +210,8 @@ from .layout import (
     assign,
     concat,
     copy,
+    embedding,
+    embedding_backward,
     fill,
     flip,
     gather,
@@ -505,6 +508,8 @@ __all__ = [
     "edit_distance",
     "elu",
     "elu_backward",
+    "embedding",
+    "embedding_backward",
     "eq",
     "erf",
     "erf_backward",
@@ -609,6 +614,7 @@ __all__ = [
     "lt",
     "masks_to_boxes",
     "matmul",
+    "matmul_backward",
     "max",
     "max_backward",
     "max_pool1d",

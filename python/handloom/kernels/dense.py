@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from .. import _C
 from .._calls.packed import PackedWeight, unpacked
-from ._options import need_mask
+from .._calls.products import matmul_gradients
+from ._options import need_mask, require_arrays
 
 Array = npt.NDArray[Any]
 
@@ -38,6 +40,46 @@ def matmul(
             overlaps an operand.
     """
     return _C.matmul(a, b, out, alpha, beta)
+
+
+def matmul_backward(
+    dy: Array, a: Array, b: Array, *, need: tuple[str, ...] = ("a", "b")
+) -> tuple[Array | None, Array | None]:
+    """Gradients of :func:`matmul`: ``da = dy @ bᵀ`` and ``db = aᵀ @ dy``.
+
+    Summed over the batch axes along which an operand was broadcast.
+
+    Args:
+        dy: Of the product's shape.
+        a, b: As given to :func:`matmul`.
+        need: Which gradients to compute.
+
+    Returns:
+        ``(da, db)``, None for what was not wanted.
+
+    Raises:
+        TypeError: Not arrays, or another dtype.
+        ValueError: Shapes that do not go together.
+    """
+    name = "matmul_backward"
+    mask = need_mask(name, need, ("a", "b"))
+    require_arrays(name, dy=dy, a=a, b=b)
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError(
+            f"{name}: a has shape {a.shape} and b {b.shape}, expected vectors at least"
+        )
+    rows, columns = a.shape[-2:-1], b.shape[-1:] if b.ndim > 1 else ()
+    inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
+    try:
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        inner = -1
+        batch = ()
+    if a.shape[-1] != inner:
+        raise ValueError(f"{name}: a has shape {a.shape} and b {b.shape}, which do not match")
+    if dy.shape != (*batch, *rows, *columns):
+        raise ValueError(f"{name}: dy has shape {dy.shape}, expected {(*batch, *rows, *columns)}")
+    return matmul_gradients(dy, a, b, bool(mask & 1), bool(mask & 2))
 
 
 # Activations that a product can finish with: op code, parameters, whether the gradient needs z.

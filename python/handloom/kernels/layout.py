@@ -151,6 +151,58 @@ def take_backward(dy: Array, indices: Array, num_rows: int) -> Array:
     return _C.scatter_add_rows(dy, indices, num_rows)
 
 
+def embedding(indices: Array, w: Array, *, padding_idx: int | None = None) -> Array:
+    """Rows of a table of vectors: ``y[...] = w[indices[...]]``. Keras: ``Embedding``.
+
+    Args:
+        indices: int64 or int32, any shape.
+        w: ``(V, E)``, contiguous.
+        padding_idx: A row that learns nothing: :func:`embedding_backward` leaves it 0. It is read
+            as any other. -1 is the last.
+
+    Returns:
+        ``(*indices.shape, E)``.
+
+    Raises:
+        TypeError: Indices that are not integers.
+        ValueError: An index outside the table, named with its place.
+    """
+    require_arrays("embedding", indices=indices, w=w)
+    if w.ndim != 2:
+        raise ValueError(f"embedding: w has shape {w.shape}, expected (V, E)")
+    _padding_row("embedding", padding_idx, len(w))
+    return _C.take_rows(w, indices)
+
+
+def embedding_backward(
+    dy: Array, indices: Array, num_rows: int, *, padding_idx: int | None = None
+) -> Array:
+    """Gradient of :func:`embedding` by its table.
+
+    Deterministic: contributions to a row are added in the order of ``indices``.
+
+    Args:
+        dy: ``(*indices.shape, E)``, contiguous, float32 or float64.
+        indices: As given to :func:`embedding`.
+        num_rows: V.
+        padding_idx: The row whose gradient is 0.
+
+    Returns:
+        ``(V, E)``.
+    """
+    row = _padding_row("embedding_backward", padding_idx, num_rows)
+    dw = _C.scatter_add_rows(dy, indices, num_rows)
+    if row is not None:
+        dw[row] = 0
+    return dw
+
+
+def _padding_row(op: str, padding_idx: int | None, rows: int) -> int | None:
+    if padding_idx is not None and not -rows <= padding_idx < rows:
+        raise ValueError(f"{op}: padding_idx is {padding_idx}, expected a row of {rows}")
+    return padding_idx
+
+
 def gather(x: Array, index: Array, *, axis: int) -> Array:
     """Read elements along one axis: ``y[i, j] = x[index[i, j], j]`` for axis 0 of two.
 

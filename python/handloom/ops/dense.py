@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Union
 
 from handloom import _C
+from handloom._calls.products import matmul_gradients
 from handloom._tape import Function
 from handloom.ops._common import TensorLike, dense
 from handloom.tensor import Array, Tensor
@@ -37,20 +38,7 @@ class Matmul(Function):
         return _matmul(a, b)
 
     def backward(ctx, dy: Array) -> tuple[Array | None, Array | None]:
-        a, b = ctx.saved
-        # A vector is a matrix with one row (left) or one column (right).
-        if a.ndim == 1:
-            dy = dy[..., None, :] if b.ndim > 1 else dy[None]
-        if b.ndim == 1:
-            dy = dy[..., None]
-        a2 = a[None, :] if a.ndim == 1 else a
-        b2 = b[:, None] if b.ndim == 1 else b
-        da = db = None
-        if ctx.need & 1:
-            da = _summed(_matmul(dy, b2.swapaxes(-1, -2)), a2.shape).reshape(a.shape)
-        if ctx.need & 2:
-            db = _summed(_matmul(a2.swapaxes(-1, -2), dy), b2.shape).reshape(b.shape)
-        return da, db
+        return matmul_gradients(dy, *ctx.saved, bool(ctx.need & 1), bool(ctx.need & 2))
 
 
 class Linear(Function):
@@ -108,10 +96,6 @@ class LinearAct(Function):
             dy = dense(dy)
         act, p0, p1 = ctx.act
         return _linear_backward(dy, x, w, saved, act, ctx.need, p0, p1)
-
-
-def _summed(g: Array, shape: tuple[int, ...]) -> Array:
-    return g if g.shape == shape else _C.sum_to(g, shape)
 
 
 def matmul(a: TensorLike, b: TensorLike) -> Tensor:
