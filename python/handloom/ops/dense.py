@@ -38,7 +38,8 @@ class Matmul(Function):
         return _matmul(a, b)
 
     def backward(ctx, dy: Array) -> tuple[Array | None, Array | None]:
-        return matmul_gradients(dy, *ctx.saved, bool(ctx.need & 1), bool(ctx.need & 2))
+        a, b = ctx.saved
+        return matmul_gradients(dy, a, b, bool(ctx.need & 1), bool(ctx.need & 2))
 
 
 class Linear(Function):
