@@ -1,5 +1,6 @@
 """Models for language and pictures, put together from layers, and how text comes out of them."""
 
+from . import vision
 from .autoencoder import (
     Autoencoder,
     Coded,
@@ -78,4 +79,5 @@ __all__ = [
     "shrink",
     "sparsity",
     "spectral_critic",
+    "vision",
 ]

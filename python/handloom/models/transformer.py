@@ -426,7 +426,7 @@ class VisionTransformer(nn.Module):
         size: Height and width of the images.
         patch: Height and width of a patch; divides size.
         channels: Of the images.
-        classes: Of the output.
+        num_classes: Of the output.
         d_model, heads, layers, hidden, dropout: As `CausalLM`.
     """
 
@@ -435,7 +435,7 @@ class VisionTransformer(nn.Module):
         size: int,
         patch: int,
         channels: int = 3,
-        classes: int = 10,
+        num_classes: int = 10,
         d_model: int = 64,
         heads: int = 4,
         layers: int = 4,
@@ -455,7 +455,7 @@ class VisionTransformer(nn.Module):
             Block(d_model, heads, hidden or 4 * d_model, dropout, "gelu") for _ in range(layers)
         )
         self.norm = nn.LayerNorm(d_model)
-        self.head = nn.Linear(d_model, classes)
+        self.head = nn.Linear(d_model, num_classes)
 
     def forward(self, x: Any) -> Tensor:
         """x (N, H, W, C) → logits (N, classes)."""

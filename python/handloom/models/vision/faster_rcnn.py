@@ -59,7 +59,7 @@ class FasterRCNN(nn.Module):
 
     Args:
         channels: Of the images.
-        classes: Of objects.
+        num_classes: Of objects.
         sizes: Square anchors of a cell, in pixels.
         widths: Of the backbone's stages.
         hidden: Of the head.
@@ -72,7 +72,7 @@ class FasterRCNN(nn.Module):
     def __init__(
         self,
         channels: int,
-        classes: int,
+        num_classes: int,
         sizes: Sequence[float] = (16.0, 24.0, 34.0),
         widths: Sequence[int] = (16, 32, 64),
         hidden: int = 128,
@@ -80,7 +80,7 @@ class FasterRCNN(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.classes, self.pooled = classes, pooled
+        self.num_classes, self.pooled = num_classes, pooled
         self.stride = 2 ** (len(widths) - 1)
         self.anchors = Anchors((self.stride,), (tuple(sizes),))
         self.backbone = Backbone(channels, widths)
@@ -96,8 +96,8 @@ class FasterRCNN(nn.Module):
             nn.Linear(hidden, hidden),
             nn.ReLU(),
         )
-        self.scores = nn.Linear(hidden, 1 + classes)
-        self.boxes = nn.Linear(hidden, 4 * classes)
+        self.scores = nn.Linear(hidden, 1 + num_classes)
+        self.boxes = nn.Linear(hidden, 4 * num_classes)
         self._rng = np.random.default_rng(seed)
 
     def forward(self, x: Any) -> Seen:
@@ -110,10 +110,10 @@ class FasterRCNN(nn.Module):
     def loss(self, seen: Seen, objects: Sequence[Objects]) -> Tensor:
         """Of both networks, for what `forward` gave for images with these objects."""
         for own in objects:
-            if len(own) and own.labels.max() >= self.classes:
+            if len(own) and own.labels.max() >= self.num_classes:
                 raise ValueError(
                     f"{type(self).__name__}: an object has the label {own.labels.max()}, the head "
-                    f"has {self.classes} classes"
+                    f"has {self.num_classes} classes"
                 )
         found = self.proposed(seen)
         sample = self._sample(found, objects)
@@ -195,7 +195,7 @@ class FasterRCNN(nn.Module):
         loss = F.cross_entropy(scores, sample.labels)
         at = np.flatnonzero(sample.labels)
         if len(at):
-            own = codes[at * self.classes + sample.labels[at] - 1]
+            own = codes[at * self.num_classes + sample.labels[at] - 1]
             place = F.smooth_l1_loss(own, sample.codes[at], reduction="sum")
             loss = loss + place / len(sample.labels)
         return loss
@@ -205,7 +205,7 @@ class FasterRCNN(nn.Module):
         rois = _rois(boxes)
         scores, codes = self._judge(seen, rois)
         likely = F.softmax(scores, dim=-1).numpy()[:, 1:]
-        wide = codes.numpy().reshape(len(rois), self.classes, 4)
+        wide = codes.numpy().reshape(len(rois), self.num_classes, 4)
         better = kernels.box_decode(wide, np.ascontiguousarray(rois[:, 1:]), weights=HEAD_WEIGHTS)
         found, at = [], 0
         for own in boxes:

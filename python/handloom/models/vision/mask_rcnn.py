@@ -24,7 +24,7 @@ class MaskRCNN(FasterRCNN):
     the object, of the box's own class only: classes do not compete.
 
     Args:
-        channels, classes, options: As for `FasterRCNN`.
+        channels, num_classes, options: As for `FasterRCNN`.
         mask_bins: Bins of a box for the mask head.
         mask_width: Channels of the mask head.
     """
@@ -32,28 +32,28 @@ class MaskRCNN(FasterRCNN):
     def __init__(
         self,
         channels: int,
-        classes: int,
+        num_classes: int,
         *,
         mask_bins: int = 14,
         mask_width: int = 32,
         **options: Any,
     ) -> None:
-        super().__init__(channels, classes, **options)
+        super().__init__(channels, num_classes, **options)
         self.mask_bins = mask_bins
         self.mask_head = nn.Sequential(
             conv_block(self.backbone.widths[-1], mask_width),
             conv_block(mask_width, mask_width),
             nn.ConvTranspose2d(mask_width, mask_width, 2, stride=2),
             nn.ReLU(),
-            nn.Conv2d(mask_width, classes, 1),
+            nn.Conv2d(mask_width, num_classes, 1),
         )
 
     def _masks(self, seen: Seen, rois: Array, labels: Array) -> Tensor:
         """(K, 2 bins, 2 bins) logits, each of its box's class."""
         y = self.mask_head(self._look(seen, rois, self.mask_bins))
         k, side = len(rois), 2 * self.mask_bins
-        each = y.permute(0, 3, 1, 2).reshape(k * self.classes, side, side)
-        return each[np.arange(k) * self.classes + labels]
+        each = y.permute(0, 3, 1, 2).reshape(k * self.num_classes, side, side)
+        return each[np.arange(k) * self.num_classes + labels]
 
     def _head_loss(self, seen: Seen, sample: Sample, objects: Sequence[Objects]) -> Tensor:
         loss = super()._head_loss(seen, sample, objects)

@@ -27,7 +27,7 @@ class RCNN(nn.Module):
 
     Args:
         channels: Of the images.
-        classes: Of objects.
+        num_classes: Of objects.
         side: Pixels of the square.
         widths: Of the network's stages.
         propose: From an image (H, W, C) to boxes (K, 4); None: selective search.
@@ -38,14 +38,14 @@ class RCNN(nn.Module):
     def __init__(
         self,
         channels: int,
-        classes: int,
+        num_classes: int,
         side: int = 32,
         widths: Sequence[int] = (16, 32, 64),
         propose: Callable[[Array], Array] | None = None,
         margin: float = 0.1,
     ) -> None:
         super().__init__()
-        self.classes, self.side, self.margin = classes, side, margin
+        self.num_classes, self.side, self.margin = num_classes, side, margin
         self.propose = propose or kernels.selective_search
         layers: list[nn.Module] = []
         before = channels
@@ -56,8 +56,8 @@ class RCNN(nn.Module):
         self.features = nn.Sequential(
             *layers, nn.Flatten(), nn.Linear(cells * before, 128), nn.ReLU(), nn.Dropout(0.3)
         )
-        self.scores = nn.Linear(128, 1 + classes)
-        self.boxes = nn.Linear(128, 4 * classes)
+        self.scores = nn.Linear(128, 1 + num_classes)
+        self.boxes = nn.Linear(128, 4 * num_classes)
 
     def forward(self, crops: Any) -> tuple[Tensor, Tensor]:
         """Crops (K, side, side, C) to scores (K, 1 + classes) and codes (K · classes, 4)."""
@@ -105,7 +105,7 @@ class RCNN(nn.Module):
         loss = F.cross_entropy(scores, labels)
         at = np.flatnonzero(labels)
         if len(at):
-            own = codes[at * self.classes + labels[at] - 1]
+            own = codes[at * self.num_classes + labels[at] - 1]
             loss = loss + F.smooth_l1_loss(own, wanted[at, 1:], reduction="sum") / len(labels)
         return loss
 
@@ -123,7 +123,7 @@ class RCNN(nn.Module):
                     continue
                 scores, codes = self(self.crops(image, boxes))
                 likely = F.softmax(scores, dim=-1).numpy()[:, 1:]
-                wide = codes.numpy().reshape(len(boxes), self.classes, 4)
+                wide = codes.numpy().reshape(len(boxes), self.num_classes, 4)
                 better = kernels.box_decode(wide, boxes, weights=WEIGHTS)
                 found.append(detections(better, likely, image.shape[:2], **options))
         self.train(was_training)

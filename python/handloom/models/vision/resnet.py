@@ -39,7 +39,7 @@ class ResNet(nn.Module):
 
     Args:
         blocks: Basic blocks of each stage.
-        classes: Scores.
+        num_classes: Scores.
         channels: Of the images.
         width: Channels of the first stage.
         stem: "imagenet": 7 by 7 with stride 2 and a pool; "small": 3 by 3, for small images.
@@ -48,7 +48,7 @@ class ResNet(nn.Module):
     def __init__(
         self,
         blocks: Sequence[int],
-        classes: int = 1000,
+        num_classes: int = 1000,
         channels: int = 3,
         width: int = 64,
         stem: str = "imagenet",
@@ -75,7 +75,7 @@ class ResNet(nn.Module):
             rest = [BasicBlock(after, after) for _ in range(count - 1)]
             setattr(self, f"layer{i + 1}", nn.Sequential(first, *rest))
             before = after
-        self.fc = nn.Linear(before, classes)
+        self.fc = nn.Linear(before, num_classes)
 
     def features(self, x: Any) -> Tensor:
         """(N, H, W, C) to what the last layer sees, (N, F)."""
@@ -90,6 +90,6 @@ class ResNet(nn.Module):
         return scores
 
 
-def resnet18(classes: int = 1000, **options: Any) -> ResNet:
+def resnet18(num_classes: int = 1000, **options: Any) -> ResNet:
     """ResNet-18: two blocks in each of four stages; options of `ResNet`."""
-    return ResNet((2, 2, 2, 2), classes, **options)
+    return ResNet((2, 2, 2, 2), num_classes, **options)

@@ -23,18 +23,18 @@ class FCN(nn.Module):
 
     Args:
         channels: Of the images.
-        classes: Scores of a pixel.
+        num_classes: Scores of a pixel.
         widths: Of the backbone's stages, whose sizes halve; images have to be multiples of
             2 ** (stages − 1).
     """
 
     def __init__(
-        self, channels: int, classes: int, widths: Sequence[int] = (16, 32, 64, 64)
+        self, channels: int, num_classes: int, widths: Sequence[int] = (16, 32, 64, 64)
     ) -> None:
         super().__init__()
         self.backbone = Backbone(channels, widths)
-        self.scores = nn.ModuleList([nn.Conv2d(w, classes, 1) for w in widths])
-        self.enlarge = nn.ModuleList([bilinear_upsampling(classes) for _ in widths[1:]])
+        self.scores = nn.ModuleList([nn.Conv2d(w, num_classes, 1) for w in widths])
+        self.enlarge = nn.ModuleList([bilinear_upsampling(num_classes) for _ in widths[1:]])
 
     def forward(self, x: Any) -> Tensor:
         """(N, H, W, C) to scores (N, H, W, classes)."""
@@ -65,12 +65,12 @@ class UNet(nn.Module):
 
     Args:
         channels: Of the images.
-        classes: Scores of a pixel.
+        num_classes: Scores of a pixel.
         width: Channels of the first stage; each one has twice as many as that before.
         depth: How often the size is halved; images have to be multiples of 2 ** depth.
     """
 
-    def __init__(self, channels: int, classes: int, width: int = 16, depth: int = 3) -> None:
+    def __init__(self, channels: int, num_classes: int, width: int = 16, depth: int = 3) -> None:
         super().__init__()
         widths = [width << i for i in range(depth + 1)]
         self.depth = depth
@@ -81,7 +81,7 @@ class UNet(nn.Module):
         self.join = nn.ModuleList(
             [nn.Sequential(conv_block(2 * w, w), conv_block(w, w)) for w in reversed(widths[:-1])]
         )
-        self.head = nn.Conv2d(width, classes, 1)
+        self.head = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, x: Any) -> Tensor:
         """(N, H, W, C) to scores (N, H, W, classes)."""
@@ -102,14 +102,14 @@ class DeepLab(nn.Module):
 
     Args:
         channels: Of the images.
-        classes: Scores of a pixel.
+        num_classes: Scores of a pixel.
         width: Channels of the first stage.
         rates: Dilations of the pyramid's 3 by 3 convolutions, in pixels of the map, a quarter of
             the image's.
     """
 
     def __init__(
-        self, channels: int, classes: int, width: int = 24, rates: Sequence[int] = (2, 4, 8)
+        self, channels: int, num_classes: int, width: int = 24, rates: Sequence[int] = (2, 4, 8)
     ) -> None:
         super().__init__()
         self.features = nn.Sequential(
@@ -127,7 +127,7 @@ class DeepLab(nn.Module):
         )
         self.whole = nn.Sequential(nn.Conv2d(2 * width, width, 1), nn.ReLU())
         self.join = conv_block((len(rates) + 2) * width, 2 * width, 1)
-        self.head = nn.Conv2d(2 * width, classes, 1)
+        self.head = nn.Conv2d(2 * width, num_classes, 1)
 
     def forward(self, x: Any) -> Tensor:
         """(N, H, W, C) to scores (N, H, W, classes)."""

@@ -26,7 +26,7 @@ class SSD(nn.Module):
 
     Args:
         channels: Of the images.
-        classes: Of objects.
+        num_classes: Of objects.
         sizes: Default boxes of the finer and the coarser map, in pixels.
         widths: Of the backbone's stages.
     """
@@ -34,18 +34,20 @@ class SSD(nn.Module):
     def __init__(
         self,
         channels: int,
-        classes: int,
+        num_classes: int,
         sizes: Sequence[Sequence[float]] = ((16.0, 21.0), (26.0, 32.0)),
         widths: Sequence[int] = (16, 32, 64, 96, 96),
     ) -> None:
         super().__init__()
-        self.classes = classes
+        self.num_classes = num_classes
         strides = (2 ** (len(widths) - 2), 2 ** (len(widths) - 1))
         self.anchors = Anchors(strides, sizes)
         self.backbone = Backbone(channels, widths)
         self.heads = nn.ModuleList(
             [
-                nn.Sequential(conv_block(w, w), nn.Conv2d(w, count * (5 + classes), 3, padding=1))
+                nn.Sequential(
+                    conv_block(w, w), nn.Conv2d(w, count * (5 + num_classes), 3, padding=1)
+                )
                 for w, count in zip(widths[-2:], self.anchors.per_cell)
             ]
         )
@@ -60,7 +62,7 @@ class SSD(nn.Module):
     def _flat(self, raw: Sequence[Tensor]) -> Tensor:
         """(N, A, 5 + classes) of all default boxes in the anchors' order."""
         n = raw[0].shape[0]
-        return ops.cat([r.reshape(n, -1, 5 + self.classes) for r in raw], dim=1)
+        return ops.cat([r.reshape(n, -1, 5 + self.num_classes) for r in raw], dim=1)
 
     def _anchors(self, raw: Sequence[Tensor]) -> Any:
         return self.anchors(*((r.shape[1], r.shape[2]) for r in raw))
@@ -69,14 +71,14 @@ class SSD(nn.Module):
         """Of what `forward` gave for images with these objects, for each box that finds one."""
         anchors, flat = self._anchors(raw), self._flat(raw)
         n, count, _ = flat.shape
-        flat = flat.reshape(n * count, 5 + self.classes)
+        flat = flat.reshape(n * count, 5 + self.num_classes)
         background = -F.log_softmax(flat.detach()[:, 4:], dim=-1)[:, 0].numpy()
         labels, rows, codes, positive = [], [], [], []
         for i, own in enumerate(objects):
-            if len(own) and own.labels.max() >= self.classes:
+            if len(own) and own.labels.max() >= self.num_classes:
                 raise ValueError(
                     f"SSD: an object has the label {own.labels.max()}, the head has "
-                    f"{self.classes} classes"
+                    f"{self.num_classes} classes"
                 )
             match = match_anchors(anchors, own, low=0.5, high=0.5)
             found = np.flatnonzero(match >= 0)

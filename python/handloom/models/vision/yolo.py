@@ -23,7 +23,7 @@ class YOLO(nn.Module):
 
     Args:
         channels: Of the images.
-        classes: Of objects.
+        num_classes: Of objects.
         sizes: Square anchors of a cell, in pixels.
         widths: Of the backbone's stages; a cell is 2 ** (stages − 1) pixels wide.
         ignore: Anchors that overlap an object by more, and are not chosen, are not told to be
@@ -33,18 +33,18 @@ class YOLO(nn.Module):
     def __init__(
         self,
         channels: int,
-        classes: int,
+        num_classes: int,
         sizes: Sequence[float] = (20.0, 28.0),
         widths: Sequence[int] = (16, 32, 64, 96),
         ignore: float = 0.5,
     ) -> None:
         super().__init__()
-        self.classes, self.ignore = classes, ignore
+        self.num_classes, self.ignore = num_classes, ignore
         self.stride = 2 ** (len(widths) - 1)
         self.anchors = Anchors((self.stride,), (tuple(sizes),))
         self.backbone = Backbone(channels, widths)
         self.neck = conv_block(widths[-1], widths[-1])
-        self.head = nn.Conv2d(widths[-1], len(sizes) * (5 + classes), 1)
+        self.head = nn.Conv2d(widths[-1], len(sizes) * (5 + num_classes), 1)
 
     def forward(self, x: Any) -> Tensor:
         """(N, H, W, C) to (N, H/s, W/s, anchors · (5 + classes)): for each anchor x, y, width,
@@ -69,13 +69,13 @@ class YOLO(nn.Module):
         """
         n, height, width, _ = raw.shape
         anchors = self.anchors((height, width))
-        flat = raw.reshape(n * len(anchors), 5 + self.classes)
+        flat = raw.reshape(n * len(anchors), 5 + self.num_classes)
         chosen, counts, boxes, labels = [], [], [], []
         for i, own in enumerate(objects):
-            if len(own) and own.labels.max() >= self.classes:
+            if len(own) and own.labels.max() >= self.num_classes:
                 raise ValueError(
                     f"YOLO: an object has the label {own.labels.max()}, the head has "
-                    f"{self.classes} classes"
+                    f"{self.num_classes} classes"
                 )
             at = self._cells(own, height, width)
             near = kernels.box_iou(anchors, own.boxes) if len(own) else np.zeros((len(anchors), 1))
@@ -125,7 +125,7 @@ class YOLO(nn.Module):
             raw = self(x)
             n, height, width, _ = raw.shape
             anchors = self.anchors((height, width))
-            flat = raw.reshape(n, len(anchors), 5 + self.classes)
+            flat = raw.reshape(n, len(anchors), 5 + self.num_classes)
             found = []
             for one in flat:
                 boxes = self._boxes(one, anchors).numpy()
