@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import data, nn, optim, text
+from .. import data, text
 from .._arrays import Array
 from ..models import Captioner, generate
-from ..tensor import Tensor
-from ..train import fit, metrics
+from ..train import metrics
 from .task import Context, Task
+from .writing import learn
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 MOST = 3  # digits side by side
@@ -48,22 +48,7 @@ def _run(context: Context) -> None:
     words = text.WordTokenizer.train(WORDS)
     target, _ = text.pad([words.encode(c, begin=True, end=True) for c in captions])
     model = Captioner(28, 1, len(words), dropout=0.25)
-    optimizer = optim.Adam(model.parameters(), lr=2e-3)
-    epochs = context.epochs(8, 2)
-    steps = epochs * -(-len(seen) // 64)
-    history = fit(
-        model,
-        (seen, target[:, :-1], target[:, 1:]),
-        loss=_loss,
-        optimizer=optimizer,
-        epochs=epochs,
-        batch_size=64,
-        scheduler=optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps),
-        clip_norm=1.0,
-        progress=context.progress(),
-        seed=context.seed,
-    )
-    context.losses("captions", history["loss"])
+    learn(context, "captions", model, (seen,), target, epochs=context.epochs(8, 2))
     said = described(model, words, unseen)
     context.check(
         "mnist_5k in rows: words right (1 - word error rate)",
@@ -88,10 +73,6 @@ def _run(context: Context) -> None:
     )
     _draw(context, model, words, unseen, said)
     context.save("caption", model)
-
-
-def _loss(logits: Tensor, target: Tensor) -> Tensor:
-    return nn.functional.cross_entropy(logits, target, ignore_index=0)  # 0 is padding
 
 
 def _draw(

@@ -7,11 +7,11 @@ from typing import Union
 
 import numpy as np
 
-from .. import data, nn, optim, text
+from .. import data, text
 from ..models import RNNSeq2Seq, TransformerSeq2Seq, generate
-from ..tensor import Tensor
-from ..train import fit, metrics
+from ..train import metrics
 from .task import Context, Task
+from .writing import learn
 
 LETTERS = 6
 PHONEMES = 12  # no spoken word of six letters is longer
@@ -43,22 +43,16 @@ def _run(context: Context) -> None:
     plain: float | None = None  # without attention
     for name, build in MODELS.items():
         model = build(len(letters), len(sounds))
-        optimizer = optim.Adam(model.parameters(), lr=2e-3)
-        epochs = context.epochs(3, 2)
-        steps = epochs * -(-len(source) // 128)
-        history = fit(
+        learn(
+            context,
+            name,
             model,
-            (source, lengths, target[:, :-1], target[:, 1:]),
-            loss=_loss,
-            optimizer=optimizer,
-            epochs=epochs,
+            (source, lengths),
+            target,
+            epochs=context.epochs(3, 2),
             batch_size=128,
-            scheduler=optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps),
-            clip_norm=1.0,
-            progress=context.progress(name),
-            seed=context.seed,
+            progress=name,
         )
-        context.losses(name, history["loss"])
         said = spoken(model, letters, sounds, [w for w, _ in held_out])
         true = [p.split() for _, p in held_out]
         rate = metrics.error_rate(true, said)
@@ -78,10 +72,6 @@ def _run(context: Context) -> None:
         ("", "phoneme errors", "words right", *(w for w, _ in held_out[:2])),
         rows,
     )
-
-
-def _loss(logits: Tensor, target: Tensor) -> Tensor:
-    return nn.functional.cross_entropy(logits, target, ignore_index=0)  # 0 is padding
 
 
 def spoken(

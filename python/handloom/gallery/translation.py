@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import data, nn, optim, text
+from .. import data, text
 from ..models import RNNSeq2Seq, generate
-from ..tensor import Tensor
-from ..train import fit, metrics
+from ..train import metrics
 from .task import Context, Task
+from .writing import learn
 
 LETTERS = 30
 Pairs = list[tuple[str, str]]
@@ -35,34 +35,16 @@ class Translator(NamedTuple):
         return [self.target.decode(row) for row in said]
 
 
-def learn(pairs: Pairs, context: Context, label: str) -> Translator:
+def translator(pairs: Pairs, context: Context, label: str) -> Translator:
     """Trains a translator on pairs of strings."""
     source = text.CharTokenizer.train(a for a, _ in pairs)
     target = text.CharTokenizer.train(b for _, b in pairs)
     read, lengths = text.pad([source.encode(a) for a, _ in pairs])
     write, _ = text.pad([target.encode(b, begin=True, end=True) for _, b in pairs])
     model = RNNSeq2Seq(len(source), len(target), 128, "additive", dropout=0.2)
-    optimizer = optim.Adam(model.parameters(), lr=2e-3)
     epochs = context.epochs(14, 2)
-    steps = epochs * -(-len(read) // 64)
-    history = fit(
-        model,
-        (read, lengths, write[:, :-1], write[:, 1:]),
-        loss=_loss,
-        optimizer=optimizer,
-        epochs=epochs,
-        batch_size=64,
-        scheduler=optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps),
-        clip_norm=1.0,
-        progress=context.progress(label),
-        seed=context.seed,
-    )
-    context.losses(label, history["loss"])
+    learn(context, label, model, (read, lengths), write, epochs=epochs, peak=4e-3, progress=label)
     return Translator(model, source, target)
-
-
-def _loss(logits: Tensor, target: Tensor) -> Tensor:
-    return nn.functional.cross_entropy(logits, target, ignore_index=0)  # 0 is padding
 
 
 def _run(context: Context) -> None:
@@ -72,8 +54,8 @@ def _run(context: Context) -> None:
     if context.quick:
         held_out, learnt = held_out[:60], learnt[:500]
     english, french = [a for a, _ in held_out], [b for _, b in held_out]
-    there = learn(learnt, context, "English to French")
-    back = learn([(b, a) for a, b in learnt], context, "French to English")
+    there = translator(learnt, context, "English to French")
+    back = translator([(b, a) for a, b in learnt], context, "French to English")
     for label, true, said, copied in (
         ("English to French", french, there(english), english),
         ("French to English", english, back(french), french),
