@@ -301,23 +301,4 @@ def _torch_dcgan(library: Any, inputs: Inputs, given: bool) -> Callable[[], floa
         x = norm(f.conv2d(x, d[2], stride=2, padding=1), d[3], d[4])
         return f.linear(f.leaky_relu(x, 0.2).movedim(1, -1).flatten(1), d[5], d[6])
 
-    def step() -> float:
-        x, noise = next(batches)
-        one, two = noise if given else library.randn_like(noise)
-        with library.no_grad():
-            fake = generate(one)
-        wrong = f.softplus(-judge(x)).mean() + f.softplus(judge(fake)).mean()
-        optimizers[1].zero_grad(set_to_none=True)
-        wrong.backward()
-        optimizers[1].step()
-        for p in d:
-            p.requires_grad = False
-        loss = f.softplus(-judge(generate(two))).mean()
-        optimizers[0].zero_grad(set_to_none=True)
-        loss.backward()
-        for p in d:
-            p.requires_grad = True
-        optimizers[0].step()
-        return float(wrong.item()) + float(loss.item())
-
-    return step
+    return styles.play(library, batches, given, generate, judge, d, optimizers)

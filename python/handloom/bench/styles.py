@@ -136,6 +136,31 @@ def twin(library: Any, inputs: Inputs, given: bool) -> Callable[[], float]:
             x = f.leaky_relu(f.conv2d(x, weight_of(name), bias, stride=2, padding=1), 0.2)
         return x
 
+    return play(library, batches, given, generate, judge, learned, optimizers)
+
+
+def play(
+    library: Any,
+    batches: Any,
+    given: bool,
+    generate: Callable[[Any], Any],
+    judge: Callable[[Any], Any],
+    learned: list[Any],
+    optimizers: list[Any],
+) -> Callable[[], float]:
+    """A PyTorch twin's step of both players: the critic, then the generator, without the critic's
+    gradients.
+
+    Args:
+        library: PyTorch.
+        batches: Images and two draws of noise, again and again.
+        given: Whether to use that noise, so that libraries can be compared, or to draw it.
+        generate, judge: The players.
+        learned: The critic's parameters.
+        optimizers: Of the generator, of the critic.
+    """
+    f = library.nn.functional
+
     def step() -> float:
         x, noise = next(batches)
         one, two = noise if given else library.randn_like(noise)
