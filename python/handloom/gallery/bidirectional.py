@@ -9,7 +9,7 @@ from ..data.corpus import TOKEN_CLASSES, one_run, token_classes
 from ..nn import functional as F
 from ..tensor import Array, Tensor
 from ..train import fit, metrics, predict
-from .sequence import Reader, vowels
+from .sequence import Reader, learn_vowels
 from .task import Context, Task
 
 WINDOW = 256
@@ -116,32 +116,14 @@ def _tokens(context: Context) -> None:
 
 
 def _vowels(context: Context) -> None:
-    train, (x_test, lengths, y_test), names = vowels()
     manual_seed(context.seed)
-    epochs = context.epochs(60, 5)
-    model = Reader(nn.RNN(12, 64, bidirectional=True), len(names))
-    optimizer = optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-2)
-    history = fit(
-        model,
-        train,
-        loss=F.cross_entropy,
-        optimizer=optimizer,
-        epochs=epochs,
-        batch_size=16,
-        metrics="accuracy",
-        validation=(x_test, lengths, y_test),
-        scheduler=optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs),
-        clip_norm=1.0,
-        progress=context.progress("BiRNN"),
-        seed=context.seed,
-    )
-    context.losses("japanese_vowels, BiRNN", history["loss"])
-    logits = predict(model, (x_test, lengths))
-    context.check(
-        "japanese_vowels, BiRNN: test accuracy",
-        metrics.accuracy(y_test, logits),
+    _, _, logits, y_test, names = learn_vowels(
+        context,
+        "japanese_vowels, BiRNN",
+        lambda speakers: Reader(nn.RNN(12, 64, bidirectional=True), speakers),
+        lr=2e-3,
         at_least=0.95,
-        baseline=np.bincount(y_test).max() / len(y_test),
+        progress="BiRNN",
     )
     from . import plots
 
