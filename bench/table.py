@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from handloom.bench.report import duration
+
 PEERS = {"torch": "PyTorch", "numpy": "NumPy", "jax": "JAX"}
 HEAD = """# Measured
 
@@ -29,20 +31,12 @@ How it measures, and what the peers are given: [bench/README.md](../bench/README
 """
 
 
-def seconds(t: float) -> str:
-    """3 digits and a unit."""
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)):
-        if t >= scale or unit == "ns":
-            return f"{t / scale:.3g} {unit}"
-    raise AssertionError
-
-
 def line(row: dict[str, Any], peers: list[str], family: bool) -> str:
     """One row of a table."""
     own = row["results"]["handloom"]
     share = (own.get("share") or {}).get("median")
     cells = [f"{row['family']} {row['name']}" if family else row["name"]]
-    cells += [row["dtype"], seconds(own["seconds"]["median"])]
+    cells += [row["dtype"], duration(own["seconds"]["median"])]
     if not row["roofs"]:
         cells.append("")
     else:

@@ -94,7 +94,7 @@ def _timing(family: str, rows: Sequence[Mapping[str, Any]], subject: str) -> Tab
             times = (_time(row["results"].get(peer)) for peer in peers)
             body.append([*cells, word, "", "", *times, "", ""])
             continue
-        cells += [_seconds(ours["seconds"]["median"]), _work(row, ours), _share(ours["share"])]
+        cells += [duration(ours["seconds"]["median"]), _work(row, ours), _share(ours["share"])]
         for peer in peers:
             ratio = row["ratios"].get(peer)
             star = "*" if peer == row["best_peer"] and len(peers) > 1 else ""
@@ -134,7 +134,7 @@ def _footprint(rows: Sequence[Mapping[str, Any]]) -> Table:
             if result["status"] != "ok":
                 cells.append(result["status"])
             elif row["kind"] == "import":
-                cells.append(_seconds(result["seconds"]["median"]))
+                cells.append(duration(result["seconds"]["median"]))
             else:
                 wheel = result.get("wheel_bytes")
                 packed = f" ({_bytes(wheel)} packed)" if wheel else ""
@@ -220,7 +220,7 @@ def _goal(row: Mapping[str, Any]) -> str:
 def _time(result: Mapping[str, Any] | None) -> str:
     if result is None or result["status"] != "ok":
         return "–"
-    return _seconds(result["seconds"]["median"])
+    return duration(result["seconds"]["median"])
 
 
 def _work(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
@@ -234,7 +234,8 @@ def _share(summary: Mapping[str, float] | None) -> str:
     return f"{summary['median']:.0%}" if summary else "–"
 
 
-def _seconds(value: float) -> str:
+def duration(value: float) -> str:
+    """Seconds in three digits, with the unit that suits them."""
     for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if abs(value) >= scale:
             return (
