@@ -233,6 +233,20 @@ int64_t rows_of(const Maps<T>& m, const T* x, int64_t n, int64_t d, int64_t h, i
   return count;
 }
 
+// The elements that [begin, end) of the result are made of.
+struct Range {
+  int64_t low, high;
+};
+template <class T>
+Range read_by(const AxisMap<T>& m, int64_t begin, int64_t end) {
+  Range r = {m.from, 0};
+  for (int64_t i = begin; i < end; ++i) {
+    if (m.count(i) == 0) continue;
+    r = {min64(r.low, m.first[i]), max64(r.high, m.first[i] + m.count(i))};
+  }
+  return r;
+}
+
 template <class T>
 int64_t buffer_bytes(int64_t from_w, int64_t C) {
   return round_up(from_w * C * int64_t(sizeof(T)), 64);
@@ -280,13 +294,11 @@ void apply(Ctx& ctx, const Maps<T>& m, int64_t N, int64_t C, const T* x, unsigne
       }
       const T* from = rows[0].x;
       if (!whole) {  // only the part of the rows that this segment reads
-        int64_t low = segments > 1 ? m.w.from : 0, high = segments > 1 ? 0 : m.w.from;
-        for (int64_t i = o; segments > 1 && i < stop; ++i) {
-          if (m.w.count(i) == 0) continue;
-          low = min64(low, m.w.first[i]), high = max64(high, m.w.first[i] + m.w.count(i));
+        const Range read = segments == 1 ? Range{0, m.w.from} : read_by(m.w, o, stop);
+        for (int64_t k = 0; k < count; ++k) rows[k].x += read.low * C;
+        if (read.low < read.high) {
+          blend(rows, count, (read.high - read.low) * C, buffer + read.low * C);
         }
-        for (int64_t k = 0; k < count; ++k) rows[k].x += low * C;
-        if (low < high) blend(rows, count, (high - low) * C, buffer + low * C);
         from = buffer;
       }
       if (table.index) {
