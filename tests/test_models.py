@@ -10,7 +10,7 @@ import pytest
 
 import handloom as hl
 from handloom import models
-from handloom.models import transformer, word2vec
+from handloom.models import blocks, transformer, word2vec
 from handloom.models.generate import probabilities
 from handloom.models.recurrent import ATTENTIONS
 from handloom.nn import functional as F
@@ -37,7 +37,7 @@ def seq2seq(kind):
 WRITERS = ["transformer", None, *ATTENTIONS]
 
 
-@pytest.mark.parametrize("positions", transformer.POSITIONS)
+@pytest.mark.parametrize("positions", blocks.POSITIONS)
 def test_a_cache_changes_nothing(positions):
     model = lm(positions)
     with hl.no_grad():
@@ -52,7 +52,7 @@ def test_a_cache_changes_nothing(positions):
         np.testing.assert_allclose(last, model(longer).numpy()[:, -1], rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("positions", transformer.POSITIONS)
+@pytest.mark.parametrize("positions", blocks.POSITIONS)
 def test_what_is_later_is_not_seen(positions):
     model = lm(positions)
     other = TOKENS.copy()

@@ -11,6 +11,7 @@ from .autoencoder import (
     dense_autoencoder,
     sparsity,
 )
+from .blocks import Cache
 from .conv_autoencoder import ConvAutoencoder
 from .cyclegan import CycleGAN, ImagePool, Translator, patch_critic
 from .dbn import DBN
@@ -23,7 +24,6 @@ from .rbm import RBM
 from .recurrent import Captioner, RNNSeq2Seq, scheduled_sampling
 from .stylegan import StyledLayer, StyleGenerator, spectral_critic
 from .transformer import (
-    Cache,
     CausalLM,
     Encoder,
     MaskedLM,
