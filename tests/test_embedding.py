@@ -89,8 +89,6 @@ def test_bad_input():
         nn.Embedding(7, 4, padding_idx=7)
     with pytest.raises(ValueError, match="at least 1"):
         nn.Embedding(0, 4)
-    with pytest.raises(NotImplementedError, match="sparse"):
-        nn.Embedding(7, 4, sparse=True)
     assert F.embedding(np.empty((2, 0), np.int64), w).shape == (2, 0, 4)
 
 

@@ -1,6 +1,8 @@
 // Optimiser steps over a list of parameters that is looked at once.
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <deque>
 #include <stdexcept>
 #include <vector>
 
@@ -194,9 +196,14 @@ class ParamList {
     require_states(list);
     OptimShape s = {kind_, 0, 0};
     list.active.clear();
+    row_progress_.clear();
     for (size_t i = 0; i < n; ++i) {
       const py::handle grad = PyList_GET_ITEM(grads.ptr(), ssize_t(i));
       if (grad.is_none()) continue;
+      if (PyTuple_Check(grad.ptr())) {
+        add_rows(list, grad, i, s);
+        continue;
+      }
       OptimTensor<T> t = list.all[i];
       t.grad = static_cast<const T*>(checked(grad, i));
       t.begin = s.total;
@@ -218,6 +225,63 @@ class ParamList {
     } done{this};
     invoke(kernels_for<T>().optim_step, s, block_,
            static_cast<const OptimTensor<T>*>(list.active.data()));
+  }
+
+  // A gradient of some rows, as (rows (K), values (K, ...)): each row is a tensor of its own, which
+  // steps as the whole one would; the first one counts the step.
+  template <class T>
+  void add_rows(Tensors<T>& list, py::handle grad, size_t i, OptimShape& s) {
+    const std::string name = "grads[" + std::to_string(i) + "]";
+    if (PyTuple_GET_SIZE(grad.ptr()) != 2) {
+      type_error("optim_step", name + " is a tuple, expected (rows, values)");
+    }
+    const std::string of_rows = name + "[0]", of_values = name + "[1]";
+    const Array rows("optim_step", of_rows.c_str(), PyTuple_GET_ITEM(grad.ptr(), 0));
+    const Array values("optim_step", of_values.c_str(), PyTuple_GET_ITEM(grad.ptr(), 1));
+    const Array w("optim_step", "params", PyList_GET_ITEM(params_.ptr(), ssize_t(i)));
+    if (rows.dtype != DType::kInt64) {
+      type_error("optim_step", of_rows + " has dtype " + rows.dtype_name() + ", expected int64");
+    }
+    if (rows.ndim != 1 || w.ndim < 1) {
+      value_error("optim_step", of_rows + " has " + std::to_string(rows.ndim) +
+                                    " axes and params[" + std::to_string(i) + "] " +
+                                    std::to_string(w.ndim) + ", expected 1 and at least 1");
+    }
+    rows.require_contiguous();
+    Dims shape = w.dims();
+    const int64_t all = shape[0], count = rows.size();
+    shape[0] = count;
+    values.require_like(w).require_shape(shape).require_contiguous();
+    const int64_t* at = rows.as<const int64_t>();
+    for (int64_t k = 0; k < count; ++k) {
+      if (at[k] < 0 || at[k] >= all || (k > 0 && at[k] <= at[k - 1])) {
+        value_error("optim_step",
+                    of_rows + "[" + std::to_string(k) + "] is " + std::to_string(at[k]) +
+                        ", expected rising numbers from 0 to " + std::to_string(all - 1));
+      }
+    }
+    const OptimTensor<T> whole = list.all[i];
+    const int64_t features = all ? whole.size / all : 0;
+    // Rows after the first have copies of the count; a deque does not move what it holds.
+    for (int64_t k = 0; k < (count ? count : 1); ++k) {
+      OptimTensor<T> t = whole;
+      t.size = count ? features : 0;
+      t.begin = s.total;
+      if (count) {
+        const int64_t from = at[k] * features;
+        t.param += from;
+        for (int j = 0; j < kOptimStates; ++j) {
+          if (t.state[j]) t.state[j] += from;
+        }
+        t.grad = values.as<const T>() + k * features;
+      }
+      if (k > 0) {
+        row_progress_.push_back({whole.progress[0], whole.progress[1]});
+        t.progress = row_progress_.back().data();
+      }
+      s.total += t.size;
+      list.active.push_back(t);
+    }
   }
 
   // The data of a gradient. Its name is put together only for a message.
@@ -254,6 +318,7 @@ class ParamList {
   py::list params_, states_;
   py::object progress_, hyper_;
   std::vector<py::object> kept_, held_;
+  std::deque<std::array<double, 2>> row_progress_;
   const double* block_ = nullptr;
   bool single_ = true;
   bool busy_ = false;  // changed under the GIL only

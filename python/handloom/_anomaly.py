@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from handloom._rows import RowGradient
 from handloom._tape import Function, watchers
 from handloom.ops.reduce import all_finite
-from handloom.tensor import FLOATS, Array
+from handloom.tensor import FLOATS
 
 
 class detect_anomaly:
@@ -85,5 +86,7 @@ def _checksum(saved: Any) -> int:
     return zlib.crc32(np.ascontiguousarray(saved).view(np.uint8).data) if saved.size else 0
 
 
-def _has_nan(a: Array) -> bool:
+def _has_nan(a: Any) -> bool:
+    if isinstance(a, RowGradient):
+        a = a._array
     return a.dtype in FLOATS and not all_finite(a) and bool(np.isnan(a).any())

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from handloom import _C
+from handloom._rows import RowGradient
 from handloom.tensor import FLOATS, Array, Leaf, Tensor, as_ndarray, wrap
 
 if TYPE_CHECKING:
@@ -321,6 +322,8 @@ def walk(roots: Sequence[tuple[Tensor, Array]], retain_graph: bool, wanted: Want
 
 def _sum(entry: list[Any] | None, sink: Any, g: Array, fresh: bool) -> list[Any]:
     """Adds g to [sink, gradient, ours], in place only where the buffer is the tape's own."""
+    if g.__class__ is RowGradient:
+        g, fresh = g.spread(), True
     if entry is None:
         return [sink, g, fresh]
     if entry[2]:
@@ -336,14 +339,26 @@ def own(g: Array) -> Array:
     return _C.copy(g, None)
 
 
-def deposit(leaf: Leaf, g: Array, made: bool, node: Function | None) -> None:
-    """Adds g to the gradient of a leaf; `made` says that g is a buffer that nobody else holds."""
+def deposit(leaf: Leaf, g: Any, made: bool, node: Function | None) -> None:
+    """Adds g to the gradient of a leaf; `made` says that g is a buffer that nobody else holds.
+
+    Rows stay rows as long as nothing but rows comes to them.
+    """
+    held: Any = leaf.grad
+    if g.__class__ is RowGradient:
+        if held is None or held.__class__ is RowGradient:
+            rows: Any = g if held is None else held.added(g)
+            leaf.grad = rows
+            return
+        g, made = g.spread(), True
+    elif held.__class__ is RowGradient:
+        held = leaf.grad = wrap(held.spread())
+        leaf.made = True
     if not made and (g.shape != leaf.shape or g.dtype != leaf.dtype):
         raise RuntimeError(
             f"backward: {node.name if node else 'a hook'} gave a gradient of shape {g.shape} and "
             f"{g.dtype} for an input of shape {leaf.shape} and {leaf.dtype}"
         )
-    held = leaf.grad
     if held is None:
         leaf.grad = wrap(g if made else own(g))
     elif leaf.made:

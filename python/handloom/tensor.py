@@ -101,7 +101,8 @@ class Tensor(Methods):
     """An array with an optional gradient. Made by `hl.tensor`, `hl.from_numpy`, `hl.zeros` …
 
     Attributes:
-        grad: The gradient of a leaf after `backward()`, a `Tensor` of the same shape, or None.
+        grad: The gradient of a leaf after `backward()`, a `Tensor` of the same shape, or None; that
+            of an embedding with `sparse=True` a `RowGradient`.
         requires_grad: Whether operations on this tensor are recorded.
     """
 
@@ -203,7 +204,7 @@ class Tensor(Methods):
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
-            if not isinstance(value, Tensor):
+            if not isinstance(value, Tensor) and not getattr(value, "is_sparse", False):
                 raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
             if value.shape != self.shape or value.dtype != self.dtype:
                 raise ValueError(

@@ -26,7 +26,9 @@ class Embedding(Module):
         padding_idx: Row that stays as it is: it gets no gradient.
         max_norm: Rows that are looked up are first shortened to this, in place.
         norm_type: The p of that length.
-        scale_grad_by_freq, sparse: False; PyTorch's True is not there.
+        scale_grad_by_freq: Gradients of a row are divided by how often it was read in the batch.
+        sparse: The gradient has only the rows that were read, for `optim.SGD` without momentum and
+            `optim.Adagrad`: a step then costs as much as the batch, however many rows V there are.
         dtype: float32 or float64.
 
     Attributes:
@@ -52,13 +54,12 @@ class Embedding(Module):
                 f"Embedding: num_embeddings is {num_embeddings} and embedding_dim {embedding_dim}, "
                 "expected at least 1"
             )
-        if scale_grad_by_freq or sparse:
-            raise NotImplementedError("Embedding: scale_grad_by_freq and sparse can only be False")
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = (
             None if padding_idx is None else row_of("Embedding", padding_idx, num_embeddings)
         )
         self.max_norm, self.norm_type = max_norm, norm_type
+        self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
         kind = as_dtype(np.float32 if dtype is None else dtype, "Embedding")
         self.weight = Parameter(np.empty((num_embeddings, embedding_dim), kind))
         self.reset_parameters()
@@ -71,13 +72,24 @@ class Embedding(Module):
         padding_idx: int | None = None,
         max_norm: float | None = None,
         norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
     ) -> Embedding:
         """A layer with a copy of given vectors (V, E); with `freeze` no optimiser trains them."""
         table = array_of(embeddings)
         if table.ndim != 2:
             raise ValueError(f"Embedding: embeddings has shape {table.shape}, expected (V, E)")
         rows, features = table.shape
-        layer = cls(rows, features, padding_idx, max_norm, norm_type, dtype=table.dtype)
+        layer = cls(
+            rows,
+            features,
+            padding_idx,
+            max_norm,
+            norm_type,
+            scale_grad_by_freq,
+            sparse,
+            dtype=table.dtype,
+        )
         layer.load_state_dict({"weight": table})
         layer.weight.requires_grad_(not freeze)
         return layer
@@ -90,7 +102,15 @@ class Embedding(Module):
 
     def forward(self, x: Any) -> Tensor:
         """Indices (…) → (…, E)."""
-        return embedding(x, self.weight, self.padding_idx, self.max_norm, self.norm_type)
+        return embedding(
+            x,
+            self.weight,
+            self.padding_idx,
+            self.max_norm,
+            self.norm_type,
+            self.scale_grad_by_freq,
+            self.sparse,
+        )
 
     def attend(self, x: Any) -> Tensor:
         """Scores x (…, E) → (…, V) with the same table: the tied output layer of Press and Wolf,
@@ -98,9 +118,9 @@ class Embedding(Module):
         return ops.linear(x, self.weight)
 
     def extra_repr(self) -> str:
-        return f"{self.num_embeddings}, {self.embedding_dim}" + (
-            "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        )
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        sparse = ", sparse=True" if self.sparse else ""
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}{sparse}"
 
 
 def sine_positions(length: int, features: int, base: float = 10000.0) -> Array:

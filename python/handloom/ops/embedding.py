@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from handloom.ops._common import TensorLike, array_of
+from handloom import _C
+from handloom._rows import summed, without
+from handloom.ops._common import TensorLike, array_of, dense
 from handloom.ops.indexing import TakeRows
-from handloom.tensor import Array, Tensor, wrap
+from handloom.tensor import Array, Leaf, Tensor, wrap
 
 
 class Embedding(TakeRows):
@@ -24,11 +28,45 @@ class Embedding(TakeRows):
         ctx.padding = padding
         return super().forward(table, indices)
 
-    def backward(ctx, dy: Array) -> Array:
+    def backward(ctx, dy: Array) -> Any:
         dtable = super().backward(dy)
         if ctx.padding is not None:
             dtable[ctx.padding] = 0
         return dtable
+
+
+class ScaledEmbedding(Embedding):
+    """The same, but what comes to a row is divided by how often it was read."""
+
+    __slots__ = ()
+
+    def backward(ctx, dy: Array) -> Any:
+        return super().backward(_by_frequency(dense(dy), ctx.indices, ctx.rows))
+
+
+class SparseEmbedding(Embedding):
+    """The same, but the gradient of a leaf has only the rows that were read."""
+
+    __slots__ = ("by_frequency",)
+    fresh = False
+
+    by_frequency: bool
+
+    def backward(ctx, dy: Array) -> Any:
+        dy = dense(dy)
+        if ctx.by_frequency:
+            dy = _by_frequency(dy, ctx.indices, ctx.rows)
+        assert ctx.inputs is not None
+        if ctx.inputs[0].__class__ is not Leaf:
+            return super().backward(dy)
+        found = summed(ctx.indices, dy, ctx.rows)
+        return found if ctx.padding is None else without(found, ctx.padding)
+
+
+def _by_frequency(dy: Array, indices: Array, rows: int) -> Array:
+    often = np.bincount(indices.reshape(-1), minlength=rows)
+    share = (1.0 / often[indices]).astype(dy.dtype)[..., None]
+    return _C.binary_forward(_C.binary_ops["mul"], dy, share, None)
 
 
 def embedding(
@@ -52,16 +90,15 @@ def embedding(
         max_norm: Rows that are looked up and longer than this are shortened in place first, as
             PyTorch does.
         norm_type: The p of that length.
-        scale_grad_by_freq: False; PyTorch's True is not there.
-        sparse: False; gradients have the whole table's shape.
+        scale_grad_by_freq: What comes to a row is divided by how often it was read here.
+        sparse: The gradient of a leaf is a `RowGradient`, the rows that were read; what `SGD` and
+            `Adagrad` do with it costs as much as there are rows, not as the table has. Where the
+            table was computed, or has hooks, the gradient has its whole shape.
 
     Raises:
         TypeError: Indices that are no integers.
         ValueError: An index outside the table, a padding row outside it, a table without two axes.
-        NotImplementedError: scale_grad_by_freq or sparse.
     """
-    if scale_grad_by_freq or sparse:
-        raise NotImplementedError("embedding: scale_grad_by_freq and sparse can only be False")
     indices, table = array_of(input), array_of(weight)
     if indices.dtype.kind not in "iu":
         raise TypeError(f"embedding: input has dtype {indices.dtype}, expected integers")
@@ -70,7 +107,13 @@ def embedding(
     row = None if padding_idx is None else row_of("embedding", padding_idx, len(table))
     if max_norm is not None:
         _shorten(weight, indices, max_norm, norm_type)
-    out: Tensor = Embedding().run1(weight, indices, row)
+    function: Embedding
+    if sparse:
+        function = SparseEmbedding()
+        function.by_frequency = scale_grad_by_freq
+    else:
+        function = ScaledEmbedding() if scale_grad_by_freq else Embedding()
+    out: Tensor = function.run1(weight, indices, row)
     return out
 
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from handloom.optim.optimizer import Optimizer, Params, require
+from handloom.optim.optimizer import Optimizer, Params, require, rows_only
 from handloom.tensor import Array
 
 
@@ -66,6 +66,9 @@ class Adagrad(Optimizer):
 
     def new_state(self, name: str, like: Array, group: dict[str, Any]) -> Array:
         return np.full(like.shape, group["initial_accumulator_value"], like.dtype)
+
+    def rows(self, group: dict[str, Any], gradient: Any) -> Any:
+        return rows_only("Adagrad", group, gradient)
 
 
 class RMSprop(Optimizer):

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from handloom import _C
+from handloom._rows import RowGradient
 from handloom.autograd import enable_grad
 from handloom.tensor import Array, Tensor
 
@@ -105,6 +106,17 @@ class Optimizer:
         """Which of the kind's state arrays these options use."""
         return (True,) * len(_C.optim_states[self.kind])
 
+    def rows(self, group: dict[str, Any], gradient: Any) -> Any:
+        """What the kernel gets for a `RowGradient`: rows and their numbers, or a whole array.
+
+        Raises:
+            RuntimeError: Rows that were not read would be moved as well: by their momentum.
+        """
+        raise RuntimeError(
+            f"{self._name()}: a gradient has {len(gradient.rows)} of {gradient.shape[0]} rows "
+            "(sparse=True), which SGD and Adagrad take"
+        )
+
     def new_state(self, name: str, like: Array, group: dict[str, Any]) -> Array:
         """The first value of a state array."""
         return np.zeros_like(like, order="C")
@@ -129,13 +141,14 @@ class Optimizer:
             values = self.hyper(group)
             if plan is None or plan.values != values or not plan.holds(arrays):
                 plan = self._plan(i, group, values)
-            grads: list[Array | None] = []
+            grads: list[Any] = []
             for p in params:
                 leaf = p._node
                 if leaf is None or (g := leaf.grad) is None:
                     grads.append(None)
                 else:
-                    grads.append(g._array)
+                    rows: Any = g.__class__ is RowGradient
+                    grads.append(self.rows(group, g) if rows else g._array)
                     p._version[0] += 1
             plan.step(grads)
         return loss
@@ -282,12 +295,26 @@ class _Plan:
             a is b for a, b in zip(arrays, self._arrays)
         )
 
-    def step(self, grads: list[Array | None]) -> None:
+    def step(self, grads: list[Any]) -> None:
         if self._single is not None:
             self._single.step(grads)
             return
         for params, at in self._lists:
             params.step([grads[i] for i in at])
+
+
+def rows_only(name: str, group: dict[str, Any], gradient: Any) -> tuple[Array, Array]:
+    """Rows and their numbers, for a rule that leaves the others as they are.
+
+    Raises:
+        RuntimeError: Weight decay, which moves all rows.
+    """
+    if group["weight_decay"] != 0:
+        raise RuntimeError(
+            f"{name}: weight_decay is {group['weight_decay']}, but a gradient has "
+            f"{len(gradient.rows)} of {gradient.shape[0]} rows (sparse=True): expected 0"
+        )
+    return gradient.rows, gradient._array
 
 
 def require(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from handloom.optim.optimizer import Optimizer, Params, require
+from handloom.optim.optimizer import Optimizer, Params, require, rows_only
 
 
 class SGD(Optimizer):
@@ -66,6 +66,11 @@ class SGD(Optimizer):
 
     def slots(self, group: dict[str, Any]) -> tuple[bool, ...]:
         return (group["momentum"] != 0,)
+
+    def rows(self, group: dict[str, Any], gradient: Any) -> Any:
+        """Momentum goes on moving rows that are not read any more: it needs the whole array."""
+        pair = rows_only("SGD", group, gradient)
+        return pair if group["momentum"] == 0 else gradient.spread()
 
 
 class Lion(Optimizer):
