@@ -102,8 +102,21 @@ def tail_sizes(limit: int) -> tuple[int, ...]:
 
 def all_cases() -> tuple[Case, ...]:
     """Every measured case of every family; ``tests/reference`` adds sizes that only tests want."""
-    from . import attention, cnn, conv, dense, generative, language, norm, pool, resize, rnn, vision
+    from . import (
+        attention,
+        cnn,
+        conv,
+        dense,
+        generative,
+        language,
+        norm,
+        pool,
+        resize,
+        rnn,
+        sentences,
+        vision,
+    )
 
     kernels = (dense, conv, pool, norm, resize, attention)
-    rooms = (*kernels, cnn, rnn, language, generative, vision)
+    rooms = (*kernels, cnn, rnn, language, sentences, generative, vision)
     return tuple(c for room in rooms for c in room.CASES)

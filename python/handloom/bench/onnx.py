@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 OPSET = 20
 IR_VERSION = 9
-ELEMENT = {"float32": 1, "float64": 11, "int64": 7}
+ELEMENT = {"float32": 1, "int32": 6, "int64": 7, "float64": 11}
 _FLOAT, _INT, _STRING = 1, 2, 3  # AttributeProto.AttributeType
 
 Array = npt.NDArray[Any]
@@ -53,11 +53,13 @@ def _attribute(name: str, value: float | int | str) -> bytes:
     return _bytes(5, _bytes(1, name) + body)
 
 
-def node(op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> bytes:
-    """A NodeProto."""
+def node(
+    op: str, inputs: Sequence[str], outputs: Sequence[str], domain: str = "", **attributes: Any
+) -> bytes:
+    """A NodeProto; `domain` is ONNX's own, or onnxruntime's "com.microsoft"."""
     names = b"".join(_bytes(1, i) for i in inputs) + b"".join(_bytes(2, o) for o in outputs)
     extra = b"".join(_attribute(name, value) for name, value in attributes.items())
-    return names + _bytes(4, op) + extra
+    return names + _bytes(4, op) + extra + (_bytes(7, domain) if domain else b"")
 
 
 def _value(name: str, dtype: str, shape: Sequence[int]) -> bytes:
@@ -90,5 +92,5 @@ def model(
     graph += b"".join(_bytes(5, _constant(name, a)) for name, a in constants.items())
     graph += b"".join(_bytes(11, _value(n, str(a.dtype), a.shape)) for n, a in inputs.items())
     graph += _bytes(12, _value("out", str(output.dtype), output.shape))
-    opset = _bytes(8, _int(2, OPSET))
+    opset = _bytes(8, _int(2, OPSET)) + _bytes(8, _bytes(1, "com.microsoft") + _int(2, 1))
     return _int(1, IR_VERSION) + _bytes(2, "handloom") + opset + _bytes(7, graph)

@@ -17,6 +17,7 @@ _NAMES = (
     "pool",
     "resize",
     "rnn",
+    "sentences",
     "vision",
 )
 ROOMS = {name: f"handloom.bench.{name}" for name in _NAMES}
