@@ -64,6 +64,9 @@ def draw(report: Mapping[str, Any], folder: Path) -> list[Path]:
             if len(cubes) > 1:
                 path = folder / f"matmul-{dtype}.png"
                 written.append(_over_size(report, cubes, dtype, path))
+        memory = [r for r in report["rows"] if r["kind"] == "memory"]
+        if len(memory) > 1:
+            written.append(_memory(report, memory, folder / "memory-attention.png"))
         for family in dict.fromkeys(r["family"] for r in timing):
             rows = [r for r in timing if r["family"] == family and r["best_peer"]]
             pages = -(-len(rows) // ROWS_PER_PAGE)
@@ -181,6 +184,37 @@ def _over_size(
     axes.set_xlabel("n, of an n × n by n × n product")
     axes.set_ylabel("GFLOP/s")
     axes.set_title(f"matmul {dtype}, {report['threads']} threads; band: quartiles over rounds")
+    return _save(figure, report, path)
+
+
+def _memory(report: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """Bytes of attention over the length of the sequence; a straight slope of 1 is linear."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 4.6), layout="constrained")
+    names = list(dict.fromkeys(name for row in rows for name in row["results"]))
+    for name in names:
+        known = [(r["tokens"], r["results"].get(name, {})) for r in rows]
+        points = [(t, result["bytes"] / 1e6) for t, result in known if result.get("bytes")]
+        if not points:
+            continue
+        ours = name == report["subject"]
+        colour = COLOURS.get(name, FAINT)
+        axes.plot(*zip(*points), "o-", color=colour, lw=2.6 if ours else 1.6, ms=6 if ours else 4)
+        t, size = points[-1]
+        axes.text(
+            t * 1.08, size, f"{name}, {size:.0f} MB", color=colour, va="center",
+            weight="bold" if ours else "normal", bbox=PLATE,
+        )  # fmt: skip
+    tokens = [row["tokens"] for row in rows]
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xticks(tokens, [str(t) for t in tokens])
+    axes.minorticks_off()
+    axes.set_xlim(tokens[0] / 1.2, tokens[-1] * 2.6)
+    axes.set_xlabel("queries and keys of a sequence")
+    axes.set_ylabel("MB beyond the inputs")
+    axes.set_title("Attention, forward and backward: memory, 8 heads of 64")
     return _save(figure, report, path)
 
 

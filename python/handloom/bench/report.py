@@ -78,7 +78,7 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
         elif rows[0]["kind"] == "scaling":
             made.append(_scaling(rows, subject))
         else:
-            made.append(_footprint(rows))
+            made.append(_footprint(family, rows))
     return made
 
 
@@ -124,7 +124,7 @@ def _scaling(rows: Sequence[Mapping[str, Any]], subject: str) -> Table:
     )
 
 
-def _footprint(rows: Sequence[Mapping[str, Any]]) -> Table:
+def _footprint(family: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     names = list(dict.fromkeys(name for row in rows for name in row["results"]))
     body = []
     for row in rows:
@@ -142,7 +142,7 @@ def _footprint(rows: Sequence[Mapping[str, Any]]) -> Table:
         extra = row.get("extra_over_numpy")
         note = f"numpy {extra['median'] * 1e3:+.0f} ms" if extra else ""
         body.append([*cells, note, _goal(row)])
-    return Table("footprint", ["what", *names, "", "goal"], body)
+    return Table(family, ["what", *names, "", "goal"], body)
 
 
 def plain(report: Mapping[str, Any]) -> str:

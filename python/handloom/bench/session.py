@@ -7,7 +7,7 @@ The report is plain JSON:
   set for every contender), ``busy_elsewhere`` (share of processor time that went to others);
 * ``roofline.limits``: FLOP/s per dtype and bytes/s, medians over the rows, or ``missing``: why not;
 * ``contenders``: by name ``status`` (ready, n/a, failed), versions and settings, or the reason;
-* ``rows``: every case with its ``kind`` (timing, scaling, import, size) and ``status`` (ok,
+* ``rows``: every case with its ``kind`` (timing, scaling, memory, import, size) and ``status`` (ok,
   disagree, no subject, n/a). A timing row has ``results`` by contender (seconds with quartiles,
   all samples, ``gflops``, ``gbs``, ``share`` of the roofline), ``ratios`` (the peer's time by the
   subject's, over rounds), ``best_peer``, ``roof``, ``agreement``, ``target`` and ``met``.
@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from . import footprint, machine
+from . import footprint, machine, memory
 from .cases import Case, all_cases
 from .contenders import PEERS, SPECS, installed
 from .figures import roofline
@@ -38,7 +38,8 @@ Progress = Callable[[str], None]
 def families(cases: Iterable[Case] | None = None) -> list[str]:
     """Names of all families, in the order of the report."""
     found = all_cases() if cases is None else cases
-    return [*dict.fromkeys(case.family for case in found if case.bench), footprint.FAMILY]
+    named = dict.fromkeys(case.family for case in found if case.bench)
+    return [*named, memory.FAMILY, footprint.FAMILY]
 
 
 def run(
@@ -73,6 +74,8 @@ def run(
     start = time.perf_counter()
     report = measure(cases, entries, plan, progress or (lambda line: None), quick=quick)
     report["contenders"].update(missing)
+    if memory.FAMILY in wanted and not quick:
+        report["rows"] += memory.measure(named, threads)
     if footprint.FAMILY in wanted:
         # Importing the big frameworks a few times takes longer than the rest of --quick.
         packages = [subject] if quick else [subject, *named]
