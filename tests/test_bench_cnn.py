@@ -12,7 +12,8 @@ from handloom.bench.contenders.handloom import Handloom
 from handloom.bench.inputs import make_inputs
 from handloom.bench.networks import NETWORKS
 
-STEPS = {case.option("network"): case for case in cnn.CASES}
+STEPS = {case.option("network"): case for case in cnn.CASES if case.op == "step"}
+INFER = [case for case in cnn.CASES if case.op == "infer"]
 every_network = pytest.mark.parametrize("name", STEPS)
 
 
@@ -130,3 +131,24 @@ def test_a_family_of_the_benchmark():
     (losses,) = prepared.check()
     assert np.isfinite(losses).all()
     assert len(prepared.calls) == 1
+
+
+@pytest.mark.parametrize("case", INFER, ids=lambda case: case.name)
+def test_everyone_says_the_same_about_images(case):
+    case = case._replace(dtype="float64", shapes=((2, *case.shapes[0][1:]),))
+    inputs = [make_inputs(case)]
+    contender = Handloom(1)
+    prepared = cnn.handloom(contender, case, inputs)
+    with prepared.within():
+        (found,) = prepared.check()
+    slots = cnn.sketch_of(case).slots
+    model = vocabularies.Handloom(hl, network(case), slots, inputs[0]["params"])
+    with hl.no_grad():
+        batch = model.scores(hl.tensor(inputs[0]["x"])).numpy()
+    assert np.abs(batch - found).max() > 1e-3  # statistics of the batch say something else
+    torch = pytest.importorskip("torch")
+    contender.torch = torch
+    prepared = cnn.torch(contender, case, inputs)
+    with prepared.within():
+        (theirs,) = prepared.check()
+    np.testing.assert_allclose(found, theirs, rtol=1e-9, atol=1e-11 * np.abs(theirs).max())

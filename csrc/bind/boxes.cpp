@@ -20,11 +20,12 @@ const Array& require_boxes(const Array& a) {
 
 Overlap overlap_of(int kind) { return Overlap(kind); }
 
-py::object box_overlap(const std::string& op_in, int kind, py::handle a_in, py::handle b_in) {
+py::object box_overlap(const std::string& op_in, int kind, py::handle a_in, py::handle b_in,
+                       double eps) {
   const char* op = op_in.c_str();
   const Array a(op, "boxes1", a_in), b(op, "boxes2", b_in);
   require_boxes(a), require_boxes(b).require_like(a);
-  const OverlapShape s = {overlap_of(kind), a.shape[0], b.shape[0], 0};
+  const OverlapShape s = {overlap_of(kind), a.shape[0], b.shape[0], eps};
   py::object y = new_array(op, a.dtype, Dims{s.M, s.N});
   if (s.M == 0 || s.N == 0) return y;
   with_float(a, [&](auto zero) {
@@ -259,11 +260,12 @@ py::tuple soft_nms(py::handle boxes_in, py::handle scores_in, int decay, double 
 void register_boxes(py::module_& m) {
   py::dict overlaps, decays;
   overlaps["iou"] = int(Overlap::kIou), overlaps["giou"] = int(Overlap::kGiou);
+  overlaps["diou"] = int(Overlap::kDiou), overlaps["ciou"] = int(Overlap::kCiou);
   decays["linear"] = int(Decay::kLinear), decays["gaussian"] = int(Decay::kGaussian);
   m.attr("box_overlaps") = overlaps;
   m.attr("nms_decays") = decays;
   m.def("box_overlap", &box_overlap, py::arg("op"), py::arg("kind"), py::arg("boxes1"),
-        py::arg("boxes2"));
+        py::arg("boxes2"), py::arg("eps"));
   m.def("box_loss_forward", &box_loss_forward, py::arg("op"), py::arg("kind"), py::arg("boxes1"),
         py::arg("boxes2"), py::arg("eps"));
   m.def("box_loss_backward", &box_loss_backward, py::arg("op"), py::arg("kind"), py::arg("dy"),

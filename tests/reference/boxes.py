@@ -60,6 +60,41 @@ def generalized_box_iou_loss(a: Any, b: Any, eps: float = 1e-7) -> Any:
     return 1 - (both / (whole + small) - (around - whole) / (around + small))
 
 
+def distance_terms(a: Any, b: Any, eps: float) -> tuple[Any, Any]:
+    """D / E, and v of CIoU."""
+    outer = np.maximum(a[..., 2:], b[..., 2:]) - np.minimum(a[..., :2], b[..., :2])
+    away = ((a[..., :2] + a[..., 2:]) - (b[..., :2] + b[..., 2:])) * a.dtype.type(0.5)
+    apart = (away**2).sum(-1) / ((outer**2).sum(-1) + a.dtype.type(eps))
+    turn = angle(a) - angle(b)
+    return apart, a.dtype.type(4 / np.pi**2) * turn**2
+
+
+def angle(b: Any) -> Any:
+    return np.arctan((b[..., 2] - b[..., 0]) / (b[..., 3] - b[..., 1]))
+
+
+def complete(iou: Any, apart: Any, v: Any, eps: float) -> Any:
+    one = v.dtype.type(1)
+    return iou - apart - v / (one - iou + v + v.dtype.type(eps)) * v
+
+
+def distance_box_iou(a: Any, b: Any, eps: float = 1e-7) -> Any:
+    return box_iou(a, b) - distance_terms(a[:, None], b[None], eps)[0]
+
+
+def complete_box_iou(a: Any, b: Any, eps: float = 1e-7) -> Any:
+    return complete(box_iou(a, b), *distance_terms(a[:, None], b[None], eps), eps)
+
+
+def distance_box_iou_loss(a: Any, b: Any, eps: float = 1e-7) -> Any:
+    return box_iou_loss(a, b, eps) + distance_terms(a, b, eps)[0]
+
+
+def complete_box_iou_loss(a: Any, b: Any, eps: float = 1e-7) -> Any:
+    iou = a.dtype.type(1) - box_iou_loss(a, b, eps)
+    return a.dtype.type(1) - complete(iou, *distance_terms(a, b, eps), eps)
+
+
 def pair_size(a: Any, b: Any, **options: Any) -> Any:
     """How much roundings of the corners weigh in the ratio of areas."""
     if a.shape != b.shape or len(options) == 0:
@@ -414,6 +449,13 @@ OPS: dict[str, Op] = {
     "generalized_box_iou": Op(
         kernels.generalized_box_iou, generalized_box_iou, pair_inputs, pair_size
     ),
+    "distance_box_iou": Op(kernels.distance_box_iou, distance_box_iou, pair_inputs, pair_size),
+    "complete_box_iou": Op(kernels.complete_box_iou, complete_box_iou, pair_inputs, pair_size),
+    # Its gradient takes a part of it for a constant, which finite differences do not:
+    # tests/test_boxes_distance.py has it.
+    "complete_box_iou_loss": Op(
+        kernels.complete_box_iou_loss, complete_box_iou_loss, pair_inputs, loss_size
+    ),
     **{
         name: Op(
             getattr(kernels, name),
@@ -426,6 +468,7 @@ OPS: dict[str, Op] = {
         for name, reference in (
             ("box_iou_loss", box_iou_loss),
             ("generalized_box_iou_loss", generalized_box_iou_loss),
+            ("distance_box_iou_loss", distance_box_iou_loss),
         )
     },
     "box_encode": Op(kernels.box_encode, box_encode, code_inputs, encode_size),
@@ -475,12 +518,17 @@ def _case(op: str, *shapes: tuple[int, ...], **options: Any) -> Case:
 CASES = (
     *(
         _case(op, (m, 4), (n, 4))
-        for op in ("box_iou", "generalized_box_iou")
+        for op in ("box_iou", "generalized_box_iou", "distance_box_iou", "complete_box_iou")
         for m, n in ((1, 1), (3, 7), (5, 16), (2, 33), (40, 31), (0, 3), (3, 0), (9, 3000))
     ),
     *(
         _case(op, (n, 4), (n, 4))
-        for op in ("box_iou_loss", "generalized_box_iou_loss")
+        for op in (
+            "box_iou_loss",
+            "generalized_box_iou_loss",
+            "distance_box_iou_loss",
+            "complete_box_iou_loss",
+        )
         for n in (0, 1, 5, 70, 9000)
     ),
     *(

@@ -8,12 +8,17 @@
 //                  iou   I / U,  U = A_a + A_b - I        (NaN where U = I = 0)
 //                  giou  I / U - (C - U) / C,  C the area of the smallest box around both
 //                  (Rezatofighi et al. 2019)
+//                  diou  I / U - D / E,  D the square of the distance of the middles, E that of the
+//                  diagonal of the smallest box around both, and eps      (Zheng et al. 2020)
+//                  ciou  diou - alpha v,  v = (2/pi (atan(w_a/h_a) - atan(w_b/h_b)))^2,
+//                  alpha = v / (1 - I/U + v + eps)                       (the same)
 //
 // box_loss       the same of pairs, 1 - value, with eps added to U and C of the divisors, and I = 0
 //                unless both sides of what is common are positive. With g = -d:
 //                  dI = g (1/(U+eps)) - dU',  dA_a = dA_b = dU',
 //                  dU' = g (-I/(U+eps)^2 [+ 1/(C+eps)]),  dC = g (-(U+eps)/(C+eps)^2)
-//                and from there to the corners; where a max or min ties, half to each.
+//                dD = d/E, dE = -d D/E^2, and alpha counts as a constant (so the paper's authors);
+//                from there to the corners; where a max or min ties, half to each.
 //
 // box_encode     t = (wx (cx - cx_a)/w_a, wy (cy - cy_a)/h_a, ww log(w/w_a), wh log(h/h_a)),
 //                (cx, cy) the middles, a the anchor
@@ -30,12 +35,12 @@
 
 namespace hl {
 
-enum class Overlap : int { kIou, kGiou };
+enum class Overlap : int { kIou, kGiou, kDiou, kCiou };
 
 struct OverlapShape {
   Overlap kind;
   int64_t M, N;  // pairs: M
-  double eps;    // pairs only
+  double eps;    // of iou and giou in pairs only
 };
 template <class T>
 using box_overlap_t = void(Ctx&, const OverlapShape&, const T* a, const T* b, T* y);

@@ -40,6 +40,37 @@ HL_INLINE Pair<T> pair_of(const T* a, const T* b) {
   return p;
 }
 
+constexpr double kShape = 0.40528473456935108577551785283891;  // 4 / pi^2, of CIoU's v
+
+// How wide a box is for its height, as an angle.
+HL_INLINE float angle_of(const float* b) { return __builtin_atanf((b[2] - b[0]) / (b[3] - b[1])); }
+HL_INLINE double angle_of(const double* b) { return __builtin_atan((b[2] - b[0]) / (b[3] - b[1])); }
+
+HL_INLINE bool by_distance(Overlap kind) { return kind >= Overlap::kDiou; }
+
+// What the distance of the middles and the shapes add to the loss of one pair.
+template <class T>
+struct Apart {
+  T x, y;             // from b's middle to a's
+  T square, within;   // D, E
+  T turn, v, weight;  // the difference of the angles, v, alpha
+};
+
+template <class T>
+HL_INLINE Apart<T> apart_of(const T* a, const T* b, const Pair<T>& p, Overlap kind, T eps) {
+  Apart<T> q = {};
+  q.x = ((a[0] + a[2]) - (b[0] + b[2])) * T(0.5);
+  q.y = ((a[1] + a[3]) - (b[1] + b[3])) * T(0.5);
+  q.square = q.x * q.x + q.y * q.y;
+  q.within = p.around_w * p.around_w + p.around_h * p.around_h + eps;
+  if (kind == Overlap::kCiou) {
+    q.turn = angle_of(a) - angle_of(b);
+    q.v = T(kShape) * q.turn * q.turn;
+    q.weight = q.v / (T(1) - p.both / (p.whole + eps) + q.v + eps);
+  }
+  return q;
+}
+
 // How much of a gradient goes to the first of two of which one was taken.
 template <class T>
 HL_INLINE T share(T first, T second, bool larger) {
@@ -53,8 +84,11 @@ template <class T>
 Plan box_overlap_plan(const OverlapShape& s) {
   Plan p = {};
   p.algorithm = "columns side by side";
-  p.shared_bytes = Sides<T>::bytes(s.N);
-  p.flops = (s.kind == Overlap::kIou ? 13.0 : 21.0) * double(s.M) * double(s.N);
+  p.shared_bytes = Sides<T>::bytes(s.N) + Sides<T>::stride(s.N) * int64_t(sizeof(T));
+  p.flops = (s.kind == Overlap::kIou    ? 13.0
+             : s.kind == Overlap::kCiou ? 40.0
+                                        : 21.0) *
+            double(s.M) * double(s.N);
   p.bytes = (4.0 * double(s.M + s.N) + double(s.M) * double(s.N)) * sizeof(T);
   return p;
 }
@@ -62,23 +96,36 @@ Plan box_overlap_plan(const OverlapShape& s) {
 template <class T>
 void box_overlap(Ctx& ctx, const OverlapShape& s, const T* a, const T* b, T* y) {
   const Sides<T> columns = Sides<T>::in(ctx.shared, s.N);
+  T* angles = columns.x1 + Sides<T>::bytes(s.N) / int64_t(sizeof(T));
+  const Vec<T> eps = set1(T(s.eps)), one_vec = set1(T(1)), none = zero<T>();
   parallel_for(ctx, s.N, kTask, [&](int64_t begin, int64_t end, int) {
     for (int64_t j = begin; j < end; ++j) columns.put(j, b + 4 * j);
+    if (s.kind != Overlap::kCiou) return;
+    for (int64_t j = begin; j < end; ++j) angles[j] = angle_of(b + 4 * j);
   });
   const int64_t grain = max64(1, kTask / max64(s.N, 1));
   parallel_for(ctx, s.M, grain, [&](int64_t begin, int64_t end, int) {
     constexpr int L = kLanes<T>;
     for (int64_t i = begin; i < end; ++i) {
       const OneBox<T> one(a + 4 * i);
+      const Vec<T> angle = set1(s.kind == Overlap::kCiou ? angle_of(a + 4 * i) : T(0));
       T* row = y + i * s.N;
       for (int64_t j = 0; j < s.N; j += L) {
         const int64_t lanes = min64(L, s.N - j);
-        Vec<T> both, whole;
+        Vec<T> both, whole, w, h;
         columns.overlap(j, lanes, one, both, whole);
-        Vec<T> value = both / whole;
-        if (s.kind == Overlap::kGiou) {
-          const Vec<T> around = columns.around(j, lanes, one);
-          value = value - (around - whole) / around;
+        const Vec<T> iou = both / whole;
+        Vec<T> value = iou;
+        if (s.kind != Overlap::kIou) columns.around(j, lanes, one, w, h);
+        if (s.kind == Overlap::kGiou) value = iou - (w * h - whole) / (w * h);
+        if (by_distance(s.kind)) {
+          w = max(w, none), h = max(h, none);
+          value = iou - columns.apart(j, lanes, one) / (w * w + h * h + eps);
+        }
+        if (s.kind == Overlap::kCiou) {
+          const Vec<T> turn = angle - columns.some(angles + j, lanes);
+          const Vec<T> v = set1(T(kShape)) * turn * turn;
+          value = value - v / (one_vec - iou + v + eps) * v;
         }
         lanes == L ? store(row + j, value) : store_n(row + j, value, lanes);
       }
@@ -102,6 +149,10 @@ void box_loss_forward(Ctx& ctx, const OverlapShape& s, const T* a, const T* b, T
       const Pair<T> p = pair_of(a + 4 * i, b + 4 * i);
       T value = p.both / (p.whole + eps);
       if (s.kind == Overlap::kGiou) value = value - (p.around - p.whole) / (p.around + eps);
+      if (by_distance(s.kind)) {
+        const Apart<T> q = apart_of(a + 4 * i, b + 4 * i, p, s.kind, eps);
+        value = value - q.square / q.within - q.weight * q.v;
+      }
       loss[i] = T(1) - value;
     }
   });
@@ -134,19 +185,36 @@ void box_loss_backward(Ctx& ctx, const OverlapShape& s, const T* dy, const T* a,
       // To (x1, y1, x2, y2) of what is common and of what is around both.
       const T w = p.x2 - p.x1, h = p.y2 - p.y1;
       const T common[4] = {-dboth * h, -dboth * w, dboth * h, dboth * w};
-      const T outer[4] = {-daround * p.around_h, -daround * p.around_w, daround * p.around_h,
-                          daround * p.around_w};
-      const auto corners = [&](const T* own, const T* other, T* grad) {
+      T dwide = daround * p.around_h, dhigh = daround * p.around_w;
+      Apart<T> q = {};
+      T dapart = 0, dturn = 0;
+      if (by_distance(s.kind)) {
+        q = apart_of(u, v, p, s.kind, eps);
+        dapart = -g / q.within;
+        const T dwithin = -dapart * (q.square / q.within);
+        dwide = dwithin * 2 * p.around_w, dhigh = dwithin * 2 * p.around_h;
+        dturn = -g * q.weight * T(2 * kShape) * q.turn;
+      }
+      const T outer[4] = {-dwide, -dhigh, dwide, dhigh};
+      const T away[4] = {dapart * q.x, dapart * q.y, dapart * q.x, dapart * q.y};
+      const auto corners = [&](const T* own, const T* other, T sign, T* grad) {
         const T own_w = own[2] - own[0], own_h = own[3] - own[1];
         const T side[4] = {-own_h, -own_w, own_h, own_w};
         for (int k = 0; k < 4; ++k) {
           const T inner = share(own[k], other[k], k < 2);
-          grad[k] = dwhole * side[k] + (p.meet ? common[k] * inner : T(0)) +
-                    (s.kind == Overlap::kGiou ? outer[k] * share(own[k], other[k], k >= 2) : T(0));
+          grad[k] = dwhole * side[k] + (p.meet ? common[k] * inner : T(0));
+          if (s.kind != Overlap::kIou) grad[k] += outer[k] * share(own[k], other[k], k >= 2);
+          if (by_distance(s.kind)) grad[k] += sign * away[k];
+        }
+        if (s.kind == Overlap::kCiou) {
+          // atan(w/h) grows by h/(w^2 + h^2) with w and falls by w/(w^2 + h^2) with h.
+          const T by = sign * dturn / (own_w * own_w + own_h * own_h);
+          grad[0] -= by * own_h, grad[2] += by * own_h;
+          grad[1] += by * own_w, grad[3] -= by * own_w;
         }
       };
-      if (da) corners(u, v, da + 4 * i);
-      if (db) corners(v, u, db + 4 * i);
+      if (da) corners(u, v, T(1), da + 4 * i);
+      if (db) corners(v, u, T(-1), db + 4 * i);
     }
   });
 }

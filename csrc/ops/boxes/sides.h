@@ -44,10 +44,18 @@ struct Sides {
     both = max(w, zero<T>()) * max(h, zero<T>());
     whole = (one.area + some(area + j, lanes)) - both;
   }
-  HL_INLINE Vec<T> around(int64_t j, int64_t lanes, const OneBox<T>& one) const {
-    const Vec<T> w = max(some(x2 + j, lanes), one.x2) - min(some(x1 + j, lanes), one.x1);
-    const Vec<T> h = max(some(y2 + j, lanes), one.y2) - min(some(y1 + j, lanes), one.y1);
-    return w * h;
+  // Width and height of the smallest box around both.
+  HL_INLINE void around(int64_t j, int64_t lanes, const OneBox<T>& one, Vec<T>& w,
+                        Vec<T>& h) const {
+    w = max(some(x2 + j, lanes), one.x2) - min(some(x1 + j, lanes), one.x1);
+    h = max(some(y2 + j, lanes), one.y2) - min(some(y1 + j, lanes), one.y1);
+  }
+  // The square of the distance of the middles.
+  HL_INLINE Vec<T> apart(int64_t j, int64_t lanes, const OneBox<T>& one) const {
+    const Vec<T> half = set1(T(0.5));
+    const Vec<T> x = (some(x1 + j, lanes) + some(x2 + j, lanes)) * half - (one.x1 + one.x2) * half;
+    const Vec<T> y = (some(y1 + j, lanes) + some(y2 + j, lanes)) * half - (one.y1 + one.y2) * half;
+    return x * x + y * y;
   }
 };
 

@@ -18,7 +18,13 @@ EPS, MOMENTUM = 1e-5, 0.1
 
 
 class Handloom:
-    """`handloom.nn.functional`: an activation that a layer can finish with is an argument of it."""
+    """`handloom.nn.functional`: an activation that a layer can finish with is an argument of it.
+
+    Attributes:
+        training: Whether batch norm takes the batch's statistics.
+    """
+
+    training = True
 
     def __init__(self, hl: Any, network: Network, slots: Sequence[Slot], params: Sequence[Array]):
         self._hl, self._network = hl, network
@@ -35,8 +41,12 @@ class Handloom:
 
     def loss(self, x: Any, target: Any) -> Any:
         """The mean cross-entropy of the network on a batch of tensors (N, H, W, C)."""
+        return self._f.cross_entropy(self.scores(x), target)
+
+    def scores(self, x: Any) -> Any:
+        """What the network says about a batch of tensors (N, H, W, C)."""
         self._next, self._norm = iter(self.parameters), iter(self._stats)
-        return self._f.cross_entropy(self._network(self, x), target)
+        return self._network(self, x)
 
     def gradients(self) -> list[Array]:
         """What the last `loss(…).backward()` left, in the slots' shapes."""
@@ -61,7 +71,8 @@ class Handloom:
         w, b = next(self._next), next(self._next)
         mean, var = next(self._norm)
         act = "relu" if relu else None
-        return self._f.batch_norm(x, mean, var, w, b, True, MOMENTUM, EPS, activation=act)
+        training = self.training
+        return self._f.batch_norm(x, mean, var, w, b, training, MOMENTUM, EPS, activation=act)
 
     def pool(self, x: Any) -> Any:
         return self._f.max_pool2d(x, 2)
@@ -85,7 +96,13 @@ class Handloom:
 
 
 class Torch:
-    """`torch.nn.functional` in one of its memory formats, with ReLU in place."""
+    """`torch.nn.functional` in one of its memory formats, with ReLU in place.
+
+    Attributes:
+        training: Whether batch norm takes the batch's statistics.
+    """
+
+    training = True
 
     def __init__(
         self,
@@ -120,8 +137,12 @@ class Torch:
 
     def loss(self, x: Any, target: Any) -> Any:
         """The mean cross-entropy of the network on a batch, x as `image` made it."""
+        return self._f.cross_entropy(self.scores(x), target)
+
+    def scores(self, x: Any) -> Any:
+        """What the network says about a batch, x as `image` made it."""
         self._next, self._norm = iter(self.parameters), iter(self._stats)
-        return self._f.cross_entropy(self._network(self, x), target)
+        return self._network(self, x)
 
     def gradients(self) -> list[Array]:
         """What the last `loss(…).backward()` left, in the slots' shapes."""
@@ -153,7 +174,7 @@ class Torch:
     def norm(self, x: Any, *, relu: bool = False) -> Any:
         w, b = next(self._next), next(self._next)
         mean, var = next(self._norm)
-        y = self._f.batch_norm(x, mean, var, w, b, True, MOMENTUM, EPS)
+        y = self._f.batch_norm(x, mean, var, w, b, self.training, MOMENTUM, EPS)
         return self._f.relu_(y) if relu else y
 
     def pool(self, x: Any) -> Any:
@@ -180,7 +201,13 @@ class Torch:
 
 
 class Jax:
-    """`jax.lax` on NHWC; XLA fuses what it can. It is spared the running statistics."""
+    """`jax.lax` on NHWC; XLA fuses what it can. It is spared the running statistics.
+
+    Attributes:
+        training: Whether batch norm takes the batch's statistics; if not, 0 and 1.
+    """
+
+    training = True
 
     def __init__(
         self, jax: Any, network: Network, cross_entropy: Callable[[Any, Any], Any]
@@ -189,9 +216,13 @@ class Jax:
 
     def loss(self, params: Sequence[Any], x: Any, target: Any) -> Any:
         """The mean cross-entropy of the network with these parameters on a batch."""
-        self._next = iter(params)
-        logits = self._network(self, x)
+        logits = self.scores(params, x)
         return self._cross_entropy(logits.reshape(-1, logits.shape[-1]), target.reshape(-1))
+
+    def scores(self, params: Sequence[Any], x: Any) -> Any:
+        """What the network with these parameters says about a batch."""
+        self._next = iter(params)
+        return self._network(self, x)
 
     def conv(
         self,
@@ -213,7 +244,7 @@ class Jax:
         return self._jax.nn.relu(y) if relu else y
 
     def norm(self, x: Any, *, relu: bool = False) -> Any:
-        mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+        mean, var = (x.mean((0, 1, 2)), x.var((0, 1, 2))) if self.training else (0.0, 1.0)
         y = (x - mean) * self._jax.lax.rsqrt(var + EPS) * next(self._next) + next(self._next)
         return self._jax.nn.relu(y) if relu else y
 

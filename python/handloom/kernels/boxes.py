@@ -21,6 +21,7 @@ from ._options import choice, need_mask, require_arrays
 Array = npt.NDArray[Any]
 
 _IOU, _GIOU = _C.box_overlaps["iou"], _C.box_overlaps["giou"]
+_DIOU, _CIOU = _C.box_overlaps["diou"], _C.box_overlaps["ciou"]
 _FORMATS = ("xyxy", "xywh", "cxcywh")
 
 
@@ -29,7 +30,7 @@ def box_iou(boxes1: Array, boxes2: Array) -> Array:
 
     NaN where both boxes are empty. torchvision: ``box_iou``.
     """
-    return _C.box_overlap("box_iou", _IOU, boxes1, boxes2)
+    return _C.box_overlap("box_iou", _IOU, boxes1, boxes2, 0.0)
 
 
 def generalized_box_iou(boxes1: Array, boxes2: Array) -> Array:
@@ -37,7 +38,25 @@ def generalized_box_iou(boxes1: Array, boxes2: Array) -> Array:
 
     Rezatofighi et al., "Generalized intersection over union" (2019).
     """
-    return _C.box_overlap("generalized_box_iou", _GIOU, boxes1, boxes2)
+    return _C.box_overlap("generalized_box_iou", _GIOU, boxes1, boxes2, 0.0)
+
+
+def distance_box_iou(boxes1: Array, boxes2: Array, *, eps: float = 1e-7) -> Array:
+    """IoU − D/E, D the squared distance of the middles, E that across both boxes: ``(M, N)``.
+
+    Zheng et al., "Distance-IoU loss: faster and better learning for bounding box regression"
+    (2020); ``eps`` is added to E.
+    """
+    return _C.box_overlap("distance_box_iou", _DIOU, boxes1, boxes2, eps)
+
+
+def complete_box_iou(boxes1: Array, boxes2: Array, *, eps: float = 1e-7) -> Array:
+    """DIoU, less how much the shapes differ: ``(M, N)``.
+
+    With the angles a = atan(w/h) that is α v, v = (2/π (a₁ − a₂))², α = v/(1 − IoU + v + eps). As
+    :func:`distance_box_iou`.
+    """
+    return _C.box_overlap("complete_box_iou", _CIOU, boxes1, boxes2, eps)
 
 
 def box_iou_loss(boxes1: Array, boxes2: Array, *, eps: float = 1e-7) -> Array:
@@ -78,6 +97,50 @@ def generalized_box_iou_loss_backward(
     op = "generalized_box_iou_loss_backward"
     mask = need_mask(op, need, ("boxes1", "boxes2"))
     return _C.box_loss_backward(op, _GIOU, dy, boxes1, boxes2, eps, mask)
+
+
+def distance_box_iou_loss(boxes1: Array, boxes2: Array, *, eps: float = 1e-7) -> Array:
+    """1 − DIoU of each pair: ``(N,)``, from 0 to 2. Its slope pulls the middles together.
+
+    torchvision: ``distance_box_iou_loss`` with reduction "none".
+    """
+    return _C.box_loss_forward("distance_box_iou_loss", _DIOU, boxes1, boxes2, eps)
+
+
+def distance_box_iou_loss_backward(
+    dy: Array,
+    boxes1: Array,
+    boxes2: Array,
+    *,
+    eps: float = 1e-7,
+    need: Sequence[str] = ("boxes1", "boxes2"),
+) -> tuple[Array | None, Array | None]:
+    """Gradients of :func:`distance_box_iou_loss`; where corners tie, half to each box."""
+    op = "distance_box_iou_loss_backward"
+    mask = need_mask(op, need, ("boxes1", "boxes2"))
+    return _C.box_loss_backward(op, _DIOU, dy, boxes1, boxes2, eps, mask)
+
+
+def complete_box_iou_loss(boxes1: Array, boxes2: Array, *, eps: float = 1e-7) -> Array:
+    """1 − CIoU of each pair: ``(N,)``. NaN for a box without any extent, which has no shape.
+
+    torchvision: ``complete_box_iou_loss`` with reduction "none".
+    """
+    return _C.box_loss_forward("complete_box_iou_loss", _CIOU, boxes1, boxes2, eps)
+
+
+def complete_box_iou_loss_backward(
+    dy: Array,
+    boxes1: Array,
+    boxes2: Array,
+    *,
+    eps: float = 1e-7,
+    need: Sequence[str] = ("boxes1", "boxes2"),
+) -> tuple[Array | None, Array | None]:
+    """Gradients of :func:`complete_box_iou_loss`, α taken for a constant as the authors do."""
+    op = "complete_box_iou_loss_backward"
+    mask = need_mask(op, need, ("boxes1", "boxes2"))
+    return _C.box_loss_backward(op, _CIOU, dy, boxes1, boxes2, eps, mask)
 
 
 def box_encode(

@@ -15,10 +15,11 @@ from handloom.ops.reduce import mean, sum
 from handloom.tensor import Array, Tensor
 
 _IOU, _GIOU = _C.box_overlaps["iou"], _C.box_overlaps["giou"]
+_DIOU, _CIOU = _C.box_overlaps["diou"], _C.box_overlaps["ciou"]
 
 
 class BoxLoss(Function):
-    """1 − IoU, or 1 − GIoU, of pairs of boxes."""
+    """1 − IoU, GIoU, DIoU or CIoU of pairs of boxes."""
 
     __slots__ = ("options",)
     fresh = True
@@ -114,6 +115,23 @@ def generalized_box_iou_loss(
 ) -> Tensor:
     """1 − GIoU of pairs of boxes (N, 4); torchvision's (Rezatofighi et al., 2019)."""
     return _box_loss("generalized_box_iou_loss", _GIOU, boxes1, boxes2, reduction, eps)
+
+
+def distance_box_iou_loss(
+    boxes1: TensorLike, boxes2: TensorLike, reduction: str = "none", eps: float = 1e-7
+) -> Tensor:
+    """1 − DIoU of pairs of boxes (N, 4); torchvision's (Zheng et al., 2020)."""
+    return _box_loss("distance_box_iou_loss", _DIOU, boxes1, boxes2, reduction, eps)
+
+
+def complete_box_iou_loss(
+    boxes1: TensorLike, boxes2: TensorLike, reduction: str = "none", eps: float = 1e-7
+) -> Tensor:
+    """1 − CIoU of pairs of boxes (N, 4); torchvision's (Zheng et al., 2020).
+
+    α, which weighs the difference of the shapes, counts as a constant in the gradient.
+    """
+    return _box_loss("complete_box_iou_loss", _CIOU, boxes1, boxes2, reduction, eps)
 
 
 def box_decode(
