@@ -538,7 +538,7 @@ def test_loader_orders_are_seeded(scenes):
     first = labels(a)
     assert first == labels(b)
     assert first != labels(a)  # another epoch
-    with pytest.raises(ValueError, match="12 images, but objects of 1"):
+    with pytest.raises(ValueError, match="objects of 1 images, expected 12"):
         ObjectLoader(scenes.x, scenes.objects[:1])
 
 

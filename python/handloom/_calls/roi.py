@@ -39,7 +39,11 @@ def rois_of(op: str, boxes: Any, dtype: Any) -> Array:
 
 def size_of(op: str, output_size: int | Sequence[int]) -> tuple[int, int]:
     """(PH, PW)."""
-    pair = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
-    if len(pair) != 2:
+    pair: tuple[Any, ...]
+    if isinstance(output_size, Sequence) and not isinstance(output_size, str):
+        pair = tuple(output_size)
+    else:
+        pair = (output_size, output_size)
+    if len(pair) != 2 or not all(isinstance(n, (int, np.integer)) for n in pair):
         raise ValueError(f"{op}: output_size is {output_size}, expected (height, width)")
     return pair

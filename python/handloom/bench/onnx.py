@@ -53,10 +53,9 @@ def _attribute(name: str, value: float | int | str) -> bytes:
     return _bytes(5, _bytes(1, name) + body)
 
 
-def node(
-    op: str, inputs: Sequence[str], outputs: Sequence[str], domain: str = "", **attributes: Any
-) -> bytes:
-    """A NodeProto; `domain` is ONNX's own, or onnxruntime's "com.microsoft"."""
+def node(op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> bytes:
+    """A NodeProto; `domain="com.microsoft"` names an op of onnxruntime's own."""
+    domain = attributes.pop("domain", "")
     names = b"".join(_bytes(1, i) for i in inputs) + b"".join(_bytes(2, o) for o in outputs)
     extra = b"".join(_attribute(name, value) for name, value in attributes.items())
     return names + _bytes(4, op) + extra + (_bytes(7, domain) if domain else b"")

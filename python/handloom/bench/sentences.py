@@ -7,6 +7,7 @@ sentence, and says which of them count: handloom by lengths, the others by a mas
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -183,7 +184,7 @@ def onnxruntime(contender: Any, case: Case, inputs: list[Inputs]) -> Prepared:
         return binding
 
     bindings = [bound(i) for i in inputs]
-    calls: list[Call] = [lambda b=b: session.run_with_iobinding(b) for b in bindings]
+    calls: list[Call] = [partial(session.run_with_iobinding, b) for b in bindings]
 
     def check() -> list[Array]:
         calls[0]()
@@ -250,7 +251,10 @@ def onnx_session(ort: Any, named: dict[str, Array], shape: tuple[int, ...], thre
         node("ReduceSum", ["kept", "one"], ["pooled"], keepdims=0),
         node("LpNormalization", ["pooled"], ["out"], axis=-1, p=2),
     ]
-    fed = {"tokens": np.zeros((n, t), np.int64), "there": np.zeros((n, t), np.int32)}
+    fed: dict[str, Array] = {
+        "tokens": np.zeros((n, t), np.int64),
+        "there": np.zeros((n, t), np.int32),
+    }
     proto = model(nodes, fed, np.empty((n, FEATURES), np.float32), constants)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads

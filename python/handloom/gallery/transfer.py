@@ -24,6 +24,8 @@ from .task import Context, Task
 
 F = nn.functional
 
+FEWEST = (3, 5)  # examples of each digit, besides ten
+
 
 class Network(nn.Module):
     """Three stages of convolutions that see, and a head that names."""
@@ -58,6 +60,7 @@ def _run(context: Context) -> None:
         return float(metrics.accuracy(y_test, predict(model, x_test)))
 
     long = context.epochs(60, 4)
+    fewer = _by_count(context, digits, teacher, long)
     scratch = score(_trained(context, Network(), x, y, long, "from scratch"))
     frozen = _head_only(context, teacher, x, y, long)
     head_only = score(frozen)
@@ -72,6 +75,11 @@ def _run(context: Context) -> None:
         100 * (head_only - scratch),
         at_least=2.5,
     )
+    context.check(
+        "five of each: points of frozen layers above from scratch",
+        100 * (fewer[FEWEST[-1]][1] - fewer[FEWEST[-1]][0]),
+        at_least=5,
+    )
     context.check("fine-tuned: points above frozen layers", 100 * (tuned - head_only), at_least=-1)
     context.check("a step with frozen layers: times faster", full / skipped, at_least=1.5)
     context.table(
@@ -83,6 +91,14 @@ def _run(context: Context) -> None:
             ("the same, features computed once", f"{head_only:.3f}", f"{1e3 * cached:.2f}"),
             ("fine-tuning: then all, slower layer by layer", f"{tuned:.3f}", f"{1e3 * full:.2f}"),
             ("gradual unfreezing from the head down", f"{gradual:.3f}", ""),
+        ],
+    )
+    context.table(
+        "With fewer examples: test accuracy",
+        ("of each digit", "from scratch", "a new head", "points"),
+        [
+            (str(count), f"{a:.3f}", f"{b:.3f}", f"{100 * (b - a):.1f}")
+            for count, (a, b) in {**fewer, 10: (scratch, head_only)}.items()
         ],
     )
     from . import plots
@@ -102,6 +118,26 @@ def _run(context: Context) -> None:
     context.save("transfer", frozen)
 
 
+def _by_count(
+    context: Context, digits: data.Table, teacher: Network, epochs: int
+) -> dict[int, tuple[float, float]]:
+    """Test accuracy from scratch and of a new head, for fewer examples of each digit."""
+    found = {}
+    for count in FEWEST:
+        few, rest = _few(digits.y, count, np.random.default_rng(context.seed))
+        x, y = digits.x[few], digits.y[few] - 5
+        models = (
+            _trained(context, Network(), x, y, epochs, f"from scratch, {count} of each"),
+            _head_only(context, teacher, x, y, epochs),
+        )
+        a, b = (
+            float(metrics.accuracy(digits.y[rest] - 5, predict(model, digits.x[rest])))
+            for model in models
+        )
+        found[count] = (a, b)
+    return found
+
+
 def _teacher(context: Context, x: Array, y: Array) -> Network:
     """Learns which digit it is and by how many quarter turns it is turned: 20 classes.
 
@@ -113,7 +149,7 @@ def _teacher(context: Context, x: Array, y: Array) -> Network:
     turned = np.concatenate([np.rot90(x, k, (1, 2)) for k in range(4)])
     labels = np.concatenate([y + 5 * k for k in range(4)])
     teacher = Network(20)
-    epochs = context.epochs(6, 2)
+    epochs = context.epochs(15, 2)
     optimizer = optim.Adam(teacher.parameters(), lr=2e-3)
     history = fit(
         teacher,

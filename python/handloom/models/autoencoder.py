@@ -12,6 +12,7 @@ Each `forward` returns a `Coded`, and each `loss` takes that and what should hav
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from .. import nn, ops
 from ..autograd import no_grad
+from ..ops._common import shape_of
 from ..tensor import Array, Tensor, wrap
 
 F = nn.functional
@@ -62,8 +64,9 @@ class Autoencoder(nn.Module):
         return 0.0
 
     def _batches(self, x: Array, batch_size: int, op: str) -> Any:
-        if len(x) == 0:
-            raise ValueError(f"{type(self).__name__}.{op}: x has no row")
+        where = f"{type(self).__name__}.{op}"
+        if not shape_of(where, x) or len(x) == 0:
+            raise ValueError(f"{where}: x has no row")
         was_training = self.training
         self.eval()
         try:
@@ -99,7 +102,7 @@ def dense_autoencoder(sizes: tuple[int, ...], code: nn.Module | None = None) -> 
     Raises:
         ValueError: Fewer than two widths.
     """
-    if len(sizes) < 2:
+    if not isinstance(sizes, Sequence) or len(sizes) < 2:
         raise ValueError(
             f"dense_autoencoder: sizes is {sizes}, expected the input's and the code's at least"
         )

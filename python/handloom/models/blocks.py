@@ -207,9 +207,8 @@ class Tokens(nn.Module):
     ) -> None:
         super().__init__()
         if positions not in POSITIONS:
-            raise ValueError(
-                f"positions is {positions!r}, expected one of {', '.join(map(repr, POSITIONS))}"
-            )
+            known = ", ".join(map(repr, POSITIONS))
+            raise ValueError(f"Tokens: positions is {positions!r}, expected one of {known}")
         self.table = nn.Embedding(vocabulary, d_model)
         # The table also makes the scores: they start small with GPT-2's deviation.
         nn.init.normal_(self.table.weight, 0.0, 0.02)

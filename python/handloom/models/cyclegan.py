@@ -14,6 +14,7 @@ import numpy as np
 from .. import kernels, nn
 from .._runtime import get_rng_state, next_draw, set_rng_state
 from ..autograd import no_grad
+from ..ops._common import shape_of
 from ..optim import Adam
 from ..tensor import Array, Tensor
 
@@ -56,9 +57,10 @@ class Translator(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Any) -> Tensor:
-        if x.ndim != 4 or x.shape[1] % 2 or x.shape[2] % 2:
+        shape = shape_of("Translator", x)
+        if len(shape) != 4 or shape[1] % 2 or shape[2] % 2:
             raise ValueError(
-                f"Translator: x has shape {tuple(x.shape)}, expected (N, H, W, C), H and W even"
+                f"Translator: x has shape {shape}, expected (N, H, W, C), H and W even"
             )
         return self.net(x)  # type: ignore[no-any-return]
 
@@ -169,6 +171,8 @@ class CycleGAN:
         """Returns images of the other kind: `to` is "a" or "b"."""
         if to not in ("a", "b"):
             raise ValueError(f"CycleGAN.translate: to is {to!r}, expected a or b")
+        if not shape_of("CycleGAN.translate", x) or len(x) == 0:
+            raise ValueError("CycleGAN.translate: x has no image")
         model = self.to_a if to == "a" else self.to_b
         with no_grad():
             parts: list[Array] = [
@@ -190,7 +194,12 @@ class CycleGAN:
 
         Raises:
             RuntimeError: The state of other networks.
+            ValueError: It is no CycleGAN's state.
         """
+        expected = ("parts", "optimizers", "pools", "random")
+        missing = [k for k in expected if not isinstance(state, dict) or k not in state]
+        if missing:
+            raise ValueError(f"CycleGAN.load_state_dict: the state has no {', '.join(missing)}")
         self.parts.load_state_dict(state["parts"])
         for optimizer, one in zip(self.optimizers, state["optimizers"]):
             optimizer.load_state_dict(one)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import nn
+from ..ops._common import shape_of
 from ..tensor import Tensor
 from .gan import check_latent
 
@@ -101,7 +102,7 @@ class DCDiscriminator(nn.Module):
         _start(self)
 
     def forward(self, x: Any) -> Tensor:
-        if tuple(x.shape[1:]) != (self.size, self.size, self.channels):
+        if shape_of("DCDiscriminator", x)[1:] != (self.size, self.size, self.channels):
             raise ValueError(
                 f"DCDiscriminator: x has shape {tuple(x.shape)}, expected (N, {self.size}, "
                 f"{self.size}, {self.channels})"

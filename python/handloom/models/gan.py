@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import nn, ops
+from ..ops._common import shape_of
 from ..tensor import Tensor
 from .vae import one_hot
 
@@ -26,8 +27,9 @@ def _labelled(rows: Any, label: Any, classes: int, op: str) -> Any:
 
 def check_latent(z: Any, latent: int, op: str) -> None:
     """Raises ValueError unless z is `(N, latent)`."""
-    if z.ndim != 2 or z.shape[1] != latent:
-        raise ValueError(f"{op}: z has shape {tuple(z.shape)}, expected (N, {latent})")
+    shape = shape_of(op, z, "z")
+    if len(shape) != 2 or shape[1] != latent:
+        raise ValueError(f"{op}: z has shape {shape}, expected (N, {latent})")
 
 
 class DenseGenerator(nn.Module):
@@ -89,7 +91,7 @@ class DenseDiscriminator(nn.Module):
         self.net = nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(width, 1))
 
     def forward(self, x: Any, label: Any = None) -> Tensor:
-        if tuple(x.shape[1:]) != self.shape:
+        if shape_of("DenseDiscriminator", x)[1:] != self.shape:
             raise ValueError(
                 f"DenseDiscriminator: x has shape {tuple(x.shape)}, expected (N, "
                 f"{', '.join(map(str, self.shape))})"

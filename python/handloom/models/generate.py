@@ -59,7 +59,13 @@ def generate(
         ValueError: An empty prompt, or an option out of range.
     """
     tokens = _prompt("generate", prompt, length)
-    if temperature < 0 or (top_k is not None and top_k < 1) or not 0 < (top_p or 1.0) <= 1:
+    for name, value in (("temperature", temperature), ("top_k", top_k), ("top_p", top_p)):
+        left_out = value is None and name != "temperature"
+        if not left_out and not isinstance(value, (int, float, np.number)):
+            raise TypeError(f"generate: {name} is {value!r}, expected a number")
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"generate: seed is {seed!r}, expected an integer of at least 0")
+    if not temperature >= 0 or (top_k is not None and top_k < 1) or not 0 < (top_p or 1.0) <= 1:
         raise ValueError(
             f"generate: temperature is {temperature}, top_k {top_k}, top_p {top_p}; expected at "
             "least 0, at least 1, and above 0 to 1"
@@ -143,15 +149,23 @@ def beam_search(
         ValueError: An empty prompt, or fewer than one beam.
     """
     tokens = _prompt("beam_search", prompt, length)
+    if not isinstance(beams, (int, np.integer)):
+        raise TypeError(f"beam_search: beams is {beams!r}, expected an integer")
     if beams < 1:
         raise ValueError(f"beam_search: beams is {beams}, expected at least 1")
     n = len(tokens)
+    if n == 0:
+        return []
     done: list[list[Beam]] = [[] for _ in range(n)]
     written = np.empty((n, 1, 0), np.int64)
     scores = np.zeros((n, 1))
     with no_grad():
         for t in range(length):
             logits, state = model.step(tokens, state)
+            if not 0 <= end < logits.shape[-1]:
+                raise ValueError(
+                    f"beam_search: end is {end}, expected a token, 0 to {logits.shape[-1] - 1}"
+                )
             kept = written.shape[1]
             total = scores[..., None] + _log_softmax(logits).reshape(n, kept, -1)
             vocabulary = total.shape[2]
@@ -203,7 +217,13 @@ def _log_softmax(logits: Array) -> Array:
 
 
 def _prompt(op: str, prompt: Array, length: int) -> Array:
-    tokens = np.asarray(prompt, np.int64)
+    tokens = np.asarray(prompt)
+    whole = tokens.dtype.kind == "f" and bool((tokens == np.floor(tokens)).all())
+    if tokens.dtype.kind not in "iu" and not whole:
+        raise TypeError(f"{op}: prompt has dtype {tokens.dtype}, expected integers")
+    if not isinstance(length, (int, np.integer)):
+        raise TypeError(f"{op}: length is {length!r}, expected an integer")
+    tokens = tokens.astype(np.int64)
     if tokens.ndim != 2 or tokens.shape[1] == 0:
         raise ValueError(
             f"{op}: prompt has shape {tokens.shape}, expected (N, T) with at least one token: "

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from .. import nn, ops
+from ..ops._common import shape_of
 from ..tensor import Tensor
 from .dcgan import halvings
 from .equalized import EqualConv2d, EqualLinear, double, halve, lrelu
@@ -30,18 +31,17 @@ def check_level(level: int | None, top: int, alpha: float, op: str) -> int:
         raise ValueError(
             f"{op}: level is {level!r}, expected 0 (4 by 4) to {top} ({4 << top} by {4 << top})"
         )
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"{op}: alpha is {alpha}, expected 0 to 1")
+    if not isinstance(alpha, (int, float)) or not 0 <= alpha <= 1:
+        raise ValueError(f"{op}: alpha is {alpha!r}, expected 0 to 1")
     return level
 
 
 def check_side(x: Any, level: int, op: str) -> None:
     """Raises ValueError unless the images have the side of that level."""
     side = 4 << level
-    if x.ndim != 4 or tuple(x.shape[1:3]) != (side, side):
-        raise ValueError(
-            f"{op}: x has shape {tuple(x.shape)}, level {level} expects (N, {side}, {side}, C)"
-        )
+    shape = shape_of(op, x)
+    if len(shape) != 4 or shape[1:3] != (side, side):
+        raise ValueError(f"{op}: x has shape {shape}, level {level} expects (N, {side}, {side}, C)")
 
 
 def channels_at(width: int, level: int) -> int:

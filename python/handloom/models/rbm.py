@@ -222,7 +222,10 @@ class RBM:
     def inverse_transform(self, H: Any) -> Array:
         """Returns the means of the visible units `(N, n_features)` for hidden ones."""
         self._require("inverse_transform")
-        h = np.ascontiguousarray(H, self.components_.dtype)
+        h = np.asarray(H)
+        if h.dtype.kind not in "biuf":
+            raise TypeError(f"RBM.inverse_transform: H has dtype {h.dtype}, expected numbers")
+        h = np.ascontiguousarray(h, self.components_.dtype)
         w, b = self.components_, self.intercept_visible_
         return kernels.rbm_visible(h, w, b, visible=self.visible, sample=False)[0]
 

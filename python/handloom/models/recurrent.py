@@ -16,7 +16,7 @@ import numpy as np
 from .. import nn, ops
 from ..autograd import no_grad
 from ..nn import functional as F
-from ..ops._common import array_of
+from ..ops._common import array_of, shape_of
 from ..ops.random import uniform_array
 from ..tensor import Array, Tensor
 
@@ -44,6 +44,8 @@ class Attention(nn.Module):
         super().__init__()
         if kind not in ATTENTIONS:
             raise ValueError(f"Attention: kind {kind!r}, expected one of {', '.join(ATTENTIONS)}")
+        if window < 1:
+            raise ValueError(f"Attention: window is {window}, expected at least 1")
         self.kind, self.window = kind, window
         self.query = nn.Linear(features, features, bias=False) if kind != "dot" else None
         if kind == "additive":
@@ -194,8 +196,11 @@ class RNNSeq2Seq(RNNDecoder):
         self.bridge = nn.Linear(features, features, activation="tanh")
 
     def start(self, *source: Any) -> Any:
-        """Reads the source (N, S) with its lengths, in both directions."""
+        """Reads the source (N, S) with its lengths, None for S, in both directions."""
         tokens, lengths = source
+        if lengths is None:
+            n, s = shape_of("RNNSeq2Seq", tokens, "source")[:2]
+            lengths = np.full(n, s)
         memory, last = self.encoder(self.dropout(self.source(tokens)), lengths=lengths)
         # The two directions of a layer side by side: (layers·2, N, H/2) → (layers, N, H).
         n, half = last.shape[1:]

@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import nn, ops
 from ..autograd import no_grad
+from ..ops._common import shape_of
 from ..tensor import Array, Tensor
 
 F = nn.functional
@@ -79,8 +80,9 @@ class VAE(nn.Module):
         Raises:
             ValueError: z of another width.
         """
-        if z.ndim != 2 or z.shape[1] != self.latent:
-            raise ValueError(f"VAE.decode: z has shape {z.shape}, expected (N, {self.latent})")
+        shape = shape_of("VAE.decode", z, "z")
+        if len(shape) != 2 or shape[1] != self.latent:
+            raise ValueError(f"VAE.decode: z has shape {shape}, expected (N, {self.latent})")
         return self.decoder(self._with_label(z, label, "decode"))  # type: ignore[no-any-return]
 
     def forward(self, x: Any, label: Any = None) -> Guess:

@@ -49,6 +49,9 @@ class Embedding(Module):
         dtype: DTypeLike = None,
     ) -> None:
         super().__init__()
+        for name, value in (("num_embeddings", num_embeddings), ("embedding_dim", embedding_dim)):
+            if not isinstance(value, (int, np.integer)):
+                raise TypeError(f"Embedding: {name} is {value!r}, expected an integer")
         if num_embeddings < 1 or embedding_dim < 1:
             raise ValueError(
                 f"Embedding: num_embeddings is {num_embeddings} and embedding_dim {embedding_dim}, "

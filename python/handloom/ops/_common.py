@@ -22,6 +22,18 @@ def array_of(x: TensorLike) -> Array:
     return x._array if isinstance(x, Tensor) else x
 
 
+def shape_of(op: str, x: Any, name: str = "x") -> tuple[int, ...]:
+    """The shape of a tensor or an array.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    shape = getattr(x, "shape", None)
+    if not isinstance(shape, tuple):
+        raise TypeError(f"{op}: {name} is a {type(x).__name__}, expected a Tensor or an array")
+    return shape
+
+
 def dense(a: Array) -> Array:
     """a itself if it is contiguous, else a contiguous copy (the `copy` of the profile)."""
     try:

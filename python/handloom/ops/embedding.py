@@ -8,7 +8,7 @@ import numpy as np
 
 from handloom import _C
 from handloom._rows import summed, without
-from handloom.ops._common import TensorLike, array_of, dense
+from handloom.ops._common import TensorLike, array_of, dense, shape_of
 from handloom.ops.indexing import TakeRows
 from handloom.tensor import Array, Leaf, Tensor, wrap
 
@@ -100,6 +100,7 @@ def embedding(
         ValueError: An index outside the table, a padding row outside it, a table without two axes.
     """
     indices, table = array_of(input), array_of(weight)
+    shape_of("embedding", indices, "input")
     if indices.dtype.kind not in "iu":
         raise TypeError(f"embedding: input has dtype {indices.dtype}, expected integers")
     if table.ndim != 2:
@@ -162,6 +163,10 @@ def nearest_neighbours(
         ValueError: Shapes that do not fit, or fewer than k rows.
     """
     q, t = array_of(query), array_of(table)
+    for name, value in (("query", q), ("table", t)):
+        shape_of("nearest_neighbours", value, name)
+    if not isinstance(k, (int, np.integer)):
+        raise TypeError(f"nearest_neighbours: k is {k!r}, expected an integer")
     if t.ndim != 2 or q.ndim == 0 or q.shape[-1] != t.shape[1]:
         raise ValueError(
             f"nearest_neighbours: query {q.shape} does not go with table {t.shape}, expected "

@@ -13,7 +13,7 @@ import numpy as np
 
 from handloom import _C
 from handloom._tape import Function, View
-from handloom.ops._common import TensorLike, array_of, axis_of, dense
+from handloom.ops._common import TensorLike, array_of, axis_of, dense, shape_of
 from handloom.tensor import FLOATS, Array, DTypeLike, Tensor, as_dtype, wrap
 
 
@@ -165,12 +165,12 @@ def view(x: TensorLike, shape: Sequence[int]) -> Tensor:
 
 def flatten(x: TensorLike, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Joins the axes from start_dim to end_dim into one."""
-    a = array_of(x)
-    first, last = axis_of(start_dim, a.ndim, "flatten"), axis_of(end_dim, a.ndim, "flatten")
+    shape = shape_of("flatten", x)
+    first, last = (axis_of(dim, len(shape), "flatten") for dim in (start_dim, end_dim))
     if first > last:
         raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
-    joined = math.prod(a.shape[first : last + 1])
-    return reshape(x, (*a.shape[:first], joined, *a.shape[last + 1 :]))
+    joined = math.prod(shape[first : last + 1])
+    return reshape(x, (*shape[:first], joined, *shape[last + 1 :]))
 
 
 def unflatten(x: TensorLike, dim: int, sizes: Sequence[int]) -> Tensor:

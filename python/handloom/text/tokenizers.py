@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -64,9 +64,13 @@ class Tokenizer:
         Raises:
             ValueError: No text, or a size that holds no token.
         """
-        counts = Counter(token for text in texts for token in cls.split(text))
+        counts = Counter(
+            token for text in _texts(f"{cls.__name__}.train", texts) for token in cls.split(text)
+        )
         if not counts:
             raise ValueError(f"{cls.__name__}: no text to learn a vocabulary from")
+        if size is not None and not isinstance(size, (int, np.integer)):
+            raise TypeError(f"{cls.__name__}: size is {size!r}, expected an integer or None")
         if size is not None and size <= len(SPECIALS):
             raise ValueError(f"{cls.__name__}: size is {size}, expected more than {len(SPECIALS)}")
         ranked = sorted(counts, key=lambda token: (-counts[token], token))
@@ -85,6 +89,10 @@ class Tokenizer:
             text: Any.
             begin, end: Whether to put the special token in front or behind.
         """
+        if not isinstance(text, str):
+            raise TypeError(
+                f"{type(self).__name__}.encode: text is a {type(text).__name__}, expected str"
+            )
         numbers = self._encode(text)
         return [self.begin] * begin + numbers + [self.end] * end
 
@@ -95,7 +103,7 @@ class Tokenizer:
             ValueError: A number that is not in the vocabulary.
         """
         kept = []
-        for number in map(int, numbers):
+        for number in _numbers(f"{type(self).__name__}.decode", numbers):
             if not 0 <= number < len(self):
                 raise ValueError(
                     f"{type(self).__name__}: {number} is no token, expected 0 to {len(self) - 1}"
@@ -228,7 +236,7 @@ def load(path: str | os.PathLike[str]) -> Tokenizer:
         raise ValueError(f"text.load: {name} is truncated or not JSON ({error})") from None
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
         raise ValueError(f"text.load: {name} is JSON, but not a tokenizer of handloom")
-    if state.get("kind") not in _KINDS:
+    if not isinstance(state.get("kind"), str) or state["kind"] not in _KINDS:
         raise ValueError(
             f"text.load: {name} has the kind {state.get('kind')!r}, expected one of "
             f"{', '.join(_KINDS)}"
@@ -246,12 +254,34 @@ def pad(rows: Iterable[Sequence[int]], value: int = 0) -> tuple[Array, Array]:
 
     T is the longest row's length.
     """
-    rows = [list(row) for row in rows]
+    if isinstance(rows, str) or not isinstance(rows, Iterable):
+        raise TypeError(f"text.pad: rows is a {type(rows).__name__}, expected rows of numbers")
+    rows = [_numbers("text.pad", row) for row in rows]
     lengths = np.array([len(row) for row in rows], np.int64)
     filled = np.full((len(rows), int(lengths.max(initial=0))), value, np.int64)
     for i, row in enumerate(rows):
         filled[i, : len(row)] = row
     return filled, lengths
+
+
+def _texts(op: str, texts: Iterable[str]) -> Iterator[str]:
+    if not isinstance(texts, Iterable):
+        raise TypeError(f"{op}: texts is a {type(texts).__name__}, expected several str")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"{op}: texts[{i}] is a {type(text).__name__}, expected str")
+        yield text
+
+
+def _numbers(op: str, numbers: Iterable[int]) -> list[int]:
+    """Numbers of tokens as a list; whole numbers of any type will do."""
+    if isinstance(numbers, str) or not isinstance(numbers, Iterable):
+        raise TypeError(f"{op}: expected a row of integers, got a {type(numbers).__name__}")
+    found = np.asarray(numbers if isinstance(numbers, np.ndarray) else list(numbers))
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+        raise TypeError(f"{op}: expected a row of integers, got {found.dtype} {found.shape}")
+    row: list[int] = found.tolist()
+    return row
 
 
 def _package() -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from .._arrays import Array
-from .objects import Objects
+from ..ops._common import shape_of
+from .objects import Objects, check_objects
 
 
 class ObjectLoader:
@@ -33,8 +34,9 @@ class ObjectLoader:
         transform: Any = None,
         seed: int = 0,
     ) -> None:
-        if len(x) != len(objects):
-            raise ValueError(f"ObjectLoader: {len(x)} images, but objects of {len(objects)}")
+        if not shape_of("ObjectLoader", x):
+            raise ValueError("ObjectLoader: x has no axis, expected images (N, H, W, C)")
+        check_objects("ObjectLoader", objects, len(x))
         if batch_size < 1:
             raise ValueError(f"ObjectLoader: batch_size is {batch_size}, expected at least 1")
         self.x, self.objects = x, list(objects)

@@ -29,7 +29,10 @@ class Objects:
     masks: Array | None = None
 
     def __post_init__(self) -> None:
-        boxes = np.asarray(self.boxes, np.float32)
+        boxes = np.asarray(self.boxes)
+        if boxes.dtype.kind not in "biuf":
+            raise TypeError(f"Objects: boxes has dtype {boxes.dtype}, expected numbers")
+        boxes = boxes.astype(np.float32)
         if boxes.size == 0:
             boxes = boxes.reshape(0, 4)
         if boxes.ndim != 2 or boxes.shape[1] != 4:
@@ -37,6 +40,8 @@ class Objects:
         labels = np.asarray(self.labels)
         if labels.size and labels.dtype.kind not in "iu":
             raise TypeError(f"Objects: labels has dtype {labels.dtype}, expected integers")
+        if labels.size and labels.min() < 0:
+            raise ValueError(f"Objects: labels has {labels.min()}, expected 0 or more")
         put = object.__setattr__
         put(self, "boxes", np.ascontiguousarray(boxes))
         put(self, "labels", labels.astype(np.int64).reshape(-1))
@@ -92,3 +97,23 @@ class Objects:
         sides = np.maximum(self.boxes[:, 2:] - self.boxes[:, :2], 0)
         areas = sides.prod(1)
         return areas
+
+
+def check_objects(op: str, objects: Any, images: int, classes: int | None = None) -> None:
+    """Raises unless `objects` are the `Objects` of so many images, with labels below `classes`.
+
+    Raises:
+        TypeError: Something that is no `Objects`.
+        ValueError: Of another number of images, or a label that the head does not have.
+    """
+    if not isinstance(objects, (list, tuple)):
+        raise TypeError(f"{op}: objects is a {type(objects).__name__}, expected a list of Objects")
+    if len(objects) != images:
+        raise ValueError(f"{op}: objects of {len(objects)} images, expected {images}")
+    for i, own in enumerate(objects):
+        if not isinstance(own, Objects):
+            raise TypeError(f"{op}: objects[{i}] is a {type(own).__name__}, expected Objects")
+        if classes is not None and len(own) and own.labels.max() >= classes:
+            raise ValueError(
+                f"{op}: an object has the label {own.labels.max()}, the head has {classes} classes"
+            )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ... import nn
+from ...ops._common import shape_of
 from ...tensor import Tensor
 
 
@@ -62,9 +63,10 @@ def image_size(x: Any, name: str, stride: int) -> tuple[int, int]:
     Raises:
         ValueError: Not four axes, or a height or width that is no multiple of the stride.
     """
-    if len(x.shape) != 4:
-        raise ValueError(f"{name}: x has shape {tuple(x.shape)}, expected (N, H, W, C)")
-    height, width = int(x.shape[1]), int(x.shape[2])
+    shape = shape_of(name, x)
+    if len(shape) != 4:
+        raise ValueError(f"{name}: x has shape {shape}, expected (N, H, W, C)")
+    height, width = int(shape[1]), int(shape[2])
     if height % stride or width % stride or not height or not width:
         raise ValueError(
             f"{name}: x has {height} by {width} pixels, expected multiples of {stride}; pad it"

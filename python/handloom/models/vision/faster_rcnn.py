@@ -12,6 +12,7 @@ from ..._arrays import Array
 from ...autograd import no_grad
 from ...tensor import Tensor
 from ...vision import Anchors, Objects, balanced_sample, detections, match_anchors
+from ...vision.objects import check_objects
 from .blocks import Backbone, conv_block, image_size
 
 F = nn.functional
@@ -109,12 +110,7 @@ class FasterRCNN(nn.Module):
 
     def loss(self, seen: Seen, objects: Sequence[Objects]) -> Tensor:
         """Of both networks, for what `forward` gave for images with these objects."""
-        for own in objects:
-            if len(own) and own.labels.max() >= self.num_classes:
-                raise ValueError(
-                    f"{type(self).__name__}: an object has the label {own.labels.max()}, the head "
-                    f"has {self.num_classes} classes"
-                )
+        check_objects(type(self).__name__, objects, seen.features.shape[0], self.num_classes)
         found = self.proposed(seen)
         sample = self._sample(found, objects)
         return self._proposal_loss(seen, objects) + self._head_loss(seen, sample, objects)
@@ -226,4 +222,4 @@ class FasterRCNN(nn.Module):
 
 def _rois(boxes: Sequence[Array]) -> Array:
     image = np.repeat(np.arange(len(boxes)), [len(b) for b in boxes]).astype(np.float32)
-    return np.concatenate([image[:, None], np.concatenate(boxes)], 1)
+    return np.concatenate([image[:, None], np.concatenate([np.empty((0, 4), "f4"), *boxes])], 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from ... import kernels, nn, ops
 from ...autograd import no_grad
 from ...tensor import Tensor
 from ...vision import Anchors, Objects, detections, hard_negatives, match_anchors
+from ...vision.objects import check_objects
 from .blocks import Backbone, conv_block, image_size
 
 F = nn.functional
@@ -62,7 +64,9 @@ class SSD(nn.Module):
     def _flat(self, raw: Sequence[Tensor]) -> Tensor:
         """(N, A, 5 + classes) of all default boxes in the anchors' order."""
         n = raw[0].shape[0]
-        return ops.cat([r.reshape(n, -1, 5 + self.num_classes) for r in raw], dim=1)
+        numbers = 5 + self.num_classes
+        counts = (math.prod(r.shape[1:]) // numbers for r in raw)
+        return ops.cat([r.reshape(n, k, numbers) for r, k in zip(raw, counts)], dim=1)
 
     def _anchors(self, raw: Sequence[Tensor]) -> Any:
         return self.anchors(*((r.shape[1], r.shape[2]) for r in raw))
@@ -71,15 +75,11 @@ class SSD(nn.Module):
         """Of what `forward` gave for images with these objects, for each box that finds one."""
         anchors, flat = self._anchors(raw), self._flat(raw)
         n, count, _ = flat.shape
+        check_objects("SSD", objects, n, self.num_classes)
         flat = flat.reshape(n * count, 5 + self.num_classes)
         background = -F.log_softmax(flat.detach()[:, 4:], dim=-1)[:, 0].numpy()
         labels, rows, codes, positive = [], [], [], []
         for i, own in enumerate(objects):
-            if len(own) and own.labels.max() >= self.num_classes:
-                raise ValueError(
-                    f"SSD: an object has the label {own.labels.max()}, the head has "
-                    f"{self.num_classes} classes"
-                )
             match = match_anchors(anchors, own, low=0.5, high=0.5)
             found = np.flatnonzero(match >= 0)
             empty = hard_negatives(background[i * count : (i + 1) * count], match)

@@ -12,6 +12,7 @@ from ..._arrays import Array
 from ...autograd import no_grad
 from ...tensor import Tensor
 from ...vision import Anchors, Objects, detections
+from ...vision.objects import check_objects
 from .blocks import Backbone, conv_block, image_size
 
 F = nn.functional
@@ -68,15 +69,11 @@ class YOLO(nn.Module):
         An object is looked for by the anchor around its middle's cell whose size fits best.
         """
         n, height, width, _ = raw.shape
+        check_objects("YOLO", objects, n, self.num_classes)
         anchors = self.anchors((height, width))
         flat = raw.reshape(n * len(anchors), 5 + self.num_classes)
         chosen, counts, boxes, labels = [], [], [], []
         for i, own in enumerate(objects):
-            if len(own) and own.labels.max() >= self.num_classes:
-                raise ValueError(
-                    f"YOLO: an object has the label {own.labels.max()}, the head has "
-                    f"{self.num_classes} classes"
-                )
             at = self._cells(own, height, width)
             near = kernels.box_iou(anchors, own.boxes) if len(own) else np.zeros((len(anchors), 1))
             weight = (np.nan_to_num(near).max(1) <= self.ignore).astype(np.float32)

@@ -48,11 +48,15 @@ def mean_average_precision(
         ValueError: Lists of different lengths, found objects without scores, masks missing or of
             another size.
     """
+    from ...vision.objects import check_objects
+
     op = "mean_average_precision"
+    for name, objects in (("true", true), ("found", found)):
+        check_objects(f"{op}: {name}", objects, len(objects) if hasattr(objects, "__len__") else 0)
     if len(true) != len(found):
         raise ValueError(f"{op}: {len(true)} images with true objects, {len(found)} with found")
-    for i, objects in enumerate(found):
-        if objects.scores is None:
+    for i, own in enumerate(found):
+        if own.scores is None:
             raise ValueError(f"{op}: found[{i}] has no scores")
     levels = np.asarray(thresholds, np.float64)
     classes = sorted({int(c) for objects in true for c in objects.labels})

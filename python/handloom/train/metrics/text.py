@@ -16,16 +16,17 @@ Tokens = Sequence[Hashable]  # a string is a sequence of characters
 
 def perplexity(loss: float) -> float:
     """e^loss: a cross-entropy in nats as the number of equally likely choices."""
-    return math.exp(loss)
+    return math.exp(_number("perplexity", loss))
 
 
 def bits_per_character(loss: float) -> float:
     """A cross-entropy in nats, the mean of characters, in bits."""
-    return loss / math.log(2)
+    return _number("bits_per_character", loss) / math.log(2)
 
 
 def edit_distance(a: Tokens, b: Tokens) -> int:
     """The fewest tokens to insert, delete or replace to make b of a: `kernels.edit_distance`."""
+    _same("edit_distance", [a], [b])
     return int(_distances([a], [b])[0])
 
 
@@ -101,6 +102,23 @@ def _runs(tokens: Tokens, size: int) -> Counter[tuple[Hashable, ...]]:
     return Counter(tuple(tokens[i : i + size]) for i in range(len(tokens) - size + 1))
 
 
+def _number(op: str, loss: float) -> float:
+    try:
+        return float(loss)
+    except (TypeError, ValueError):
+        raise TypeError(f"{op}: loss is {loss!r}, expected a number") from None
+
+
 def _same(op: str, true: Sequence[Tokens], said: Sequence[Tokens]) -> None:
+    """Raises unless both are sequences, equally long, of sequences of what can be a key."""
+    for name, texts in (("true", true), ("said", said)):
+        if not hasattr(texts, "__len__"):
+            raise TypeError(f"{op}: {name} is a {type(texts).__name__}, expected texts")
+        for i, text in enumerate(texts):
+            if not hasattr(text, "__len__"):
+                raise TypeError(f"{op}: {name}[{i}] is a {type(text).__name__}, expected tokens")
+            odd = next((token for token in text if isinstance(token, (list, dict, set))), None)
+            if odd is not None:
+                raise TypeError(f"{op}: {name}[{i}] holds a {type(odd).__name__}, expected tokens")
     if len(true) != len(said):
         raise ValueError(f"{op}: true has {len(true)} texts and said {len(said)}")
