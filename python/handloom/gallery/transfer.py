@@ -60,12 +60,12 @@ def _run(context: Context) -> None:
         return float(metrics.accuracy(y_test, predict(model, x_test)))
 
     long = context.epochs(60, 4)
-    fewer = _by_count(context, digits, teacher, long)
     scratch = score(_trained(context, Network(), x, y, long, "from scratch"))
     frozen = _head_only(context, teacher, x, y, long)
     head_only = score(frozen)
     tuned = score(_tuned(context, frozen, x, y, context.epochs(30, 3)))
     gradual = score(_gradual(context, teacher, x, y, context.epochs(45, 3)))
+    fewer = _by_count(context, digits.x, digits.y, teacher, long)
     full, skipped, cached = _seconds(teacher, x, y, 3 if context.quick else 15)
     context.check(
         "frozen layers and a new head: test accuracy", head_only, at_least=0.85, baseline=scratch
@@ -119,19 +119,19 @@ def _run(context: Context) -> None:
 
 
 def _by_count(
-    context: Context, digits: data.Table, teacher: Network, epochs: int
+    context: Context, images: Array, labels: Array, teacher: Network, epochs: int
 ) -> dict[int, tuple[float, float]]:
     """Test accuracy from scratch and of a new head, for fewer examples of each digit."""
     found = {}
     for count in FEWEST:
-        few, rest = _few(digits.y, count, np.random.default_rng(context.seed))
-        x, y = digits.x[few], digits.y[few] - 5
+        few, rest = _few(labels, count, np.random.default_rng(context.seed))
+        x, y = images[few], labels[few] - 5
         models = (
             _trained(context, Network(), x, y, epochs, f"from scratch, {count} of each"),
             _head_only(context, teacher, x, y, epochs),
         )
         a, b = (
-            float(metrics.accuracy(digits.y[rest] - 5, predict(model, digits.x[rest])))
+            float(metrics.accuracy(labels[rest] - 5, predict(model, images[rest])))
             for model in models
         )
         found[count] = (a, b)
