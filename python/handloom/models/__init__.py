@@ -19,6 +19,7 @@ from .dcgan import DCDiscriminator, DCGenerator
 from .equalized import EqualConv2d, EqualLinear
 from .gan import DenseDiscriminator, DenseGenerator
 from .generate import Beam, beam_search, generate
+from .glove import GloVe
 from .progressive import Growth, ProgressiveDiscriminator, ProgressiveGenerator, shrink
 from .rbm import RBM
 from .recurrent import Captioner, RNNSeq2Seq, scheduled_sampling
@@ -55,6 +56,7 @@ __all__ = [
     "Encoder",
     "EqualConv2d",
     "EqualLinear",
+    "GloVe",
     "Growth",
     "ImagePool",
     "MaskedLM",
