@@ -93,9 +93,7 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
     T* window = worker_scratch<T>(ctx, worker);
     int64_t* places =
         reinterpret_cast<int64_t*>(worker_scratch<char>(ctx, worker) + k.window_bytes);
-    for (int64_t i = 0; i < k.images * k.rows; ++i) {  // of the rows of a window
-      places[i] = i / k.rows * image_pitch + i % k.rows * x_step;
-    }
+    int64_t* dy_places = places + k.images * k.rows;
     for (int64_t task = begin; task < end; ++task) {
       int64_t index = task;
       const int64_t block = index % k.output_blocks;
@@ -123,15 +121,15 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
           for (int64_t j = 0; j < high.count * height; ++j) {
             const int64_t stretch = j / height, r = j % height;
             const int64_t h = p0 * s.stride[1] - s.pad[1] + stretch * s.dilation[1] + r;
-            const bool inside = d >= 0 && d < s.in[0] && h >= 0 && h < s.in[1];
+            if (d < 0 || d >= s.in[0] || h < 0 || h >= s.in[1]) continue;  // no tap reads it
             const T* line =
                 x + ((from * s.in[0] + d) * s.in[1] + h) * s.in[2] * s.C + group * C + c0;
             // A narrower last block keeps the pitch of the others.
             T* to = window + i * plane_pitch + (stretch * high.width + r) * row_pitch;
             for (int64_t tap = 0; tap < wide.count; ++tap) {
               const int64_t x0 = q0 * s.stride[2] - s.pad[2] + tap * s.dilation[2];
-              copy_line(inside ? line : nullptr, s.in[2], s.C, x0, x0 + width, channels,
-                        pixel_pitch, to + tap * wide.width * pixel_pitch);
+              copy_line(line, s.in[2], s.C, x0, x0 + width, channels, pixel_pitch,
+                        to + tap * wide.width * pixel_pitch);
             }
           }
         }
@@ -140,16 +138,31 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
         const T beta = T(band > first);
         const int64_t tap_step = row_at_once ? s.kernel[2] : 1;
         const int64_t columns = row_at_once ? s.kernel[2] * C : channels;
+        int64_t live = 0;
         auto product = [&](Tile<T> t, int64_t lines) {
-          t.stretches = images * rows;
-          t.a_step = t.b_step = s.out[2] * s.K;   // the rows of dy
-          (k.turned ? t.a_at : t.b_at) = places;  // and of the window
+          t.stretches = live;
+          (k.turned ? t.b_at : t.a_at) = dy_places;
+          (k.turned ? t.a_at : t.b_at) = places;
           tile<T>(lines, ceil_div(t.n, kLanes<T>))(t);
         };
         const int64_t x_pixel = s.stride[2] * pixel_pitch;
         for (int64_t tap = 0; tap < taps; tap += tap_step) {
           const int64_t t2 = tap % s.kernel[2], t1 = tap / s.kernel[2] % s.kernel[1];
           const int64_t t0 = tap / s.kernel[2] / s.kernel[1];
+          if (t2 ==
+              0) {  // the rows of dy, and of the window, for which this tap looks into the image
+            const int64_t d = plane * s.stride[0] - s.pad[0] + t0 * s.dilation[0];
+            const int64_t h = p0 * s.stride[1] - s.pad[1] + t1 * s.dilation[1];
+            live = 0;
+            for (int64_t i = 0; i < images && d >= 0 && d < s.in[0]; ++i) {
+              for (int64_t r = 0; r < rows; ++r) {
+                const int64_t at = h + r * s.stride[1];
+                if (at < 0 || at >= s.in[1]) continue;
+                dy_places[live] = (i * s.out[1] + r) * s.out[2] * s.K;
+                places[live++] = i * image_pitch + r * x_step;
+              }
+            }
+          }
           const T* right = window + t0 * plane_pitch + t1 * high.apart * row_pitch +
                            t2 * wide.apart * pixel_pitch;
           for (int64_t o = o0; o < o1; o += k.turned ? k.nr : k.mr) {
