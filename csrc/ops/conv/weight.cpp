@@ -2,11 +2,13 @@
 // pixel lie side by side), the same row of the image, moved by the tap, gives the right side (so do its
 // channels). The sum runs over the pixels of a block of rows. A task holds a block of channels of
 // that image in a window with zeros around it and goes through every tap and output channel with it.
-// Where the taps of one kernel row hold too few numbers for whole vectors, the two sides change places.
+// Where the taps of one kernel row hold too few numbers for whole vectors, the two sides change places; with
+// one channel of the image they are also too few for a tile (tap_rows.h).
 #include "ops/conv/weight.h"
 
 #include "cpu/gemm.h"
 #include "ops/conv/correlate.h"
+#include "ops/conv/tap_rows.h"
 
 namespace hl::cpu::HL_ISA {
 namespace {
@@ -84,6 +86,9 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
   }
   T* partial = k.splits > 1 ? reinterpret_cast<T*>(ctx.shared) : dw;
   const bool row_at_once = merged(s, k);
+  const auto together = k.turned && C == 1 && s.kernel[0] == 1 && s.dilation[1] == 1
+                            ? tap_rows_of<T>(s.kernel[2])
+                            : nullptr;
   const Stretches high = stretches(s, 1, k.rows), wide = stretches(s, 2, k.pixels);
   const int64_t pixel_pitch = k.channels, row_pitch = wide.size * pixel_pitch;
   const int64_t plane_pitch = high.size * row_pitch;
@@ -121,15 +126,16 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
           for (int64_t j = 0; j < high.count * height; ++j) {
             const int64_t stretch = j / height, r = j % height;
             const int64_t h = p0 * s.stride[1] - s.pad[1] + stretch * s.dilation[1] + r;
-            if (d < 0 || d >= s.in[0] || h < 0 || h >= s.in[1]) continue;  // no tap reads it
+            const bool inside = d >= 0 && d < s.in[0] && h >= 0 && h < s.in[1];
+            if (!inside && !together) continue;  // no tap reads it
             const T* line =
                 x + ((from * s.in[0] + d) * s.in[1] + h) * s.in[2] * s.C + group * C + c0;
             // A narrower last block keeps the pitch of the others.
             T* to = window + i * plane_pitch + (stretch * high.width + r) * row_pitch;
             for (int64_t tap = 0; tap < wide.count; ++tap) {
               const int64_t x0 = q0 * s.stride[2] - s.pad[2] + tap * s.dilation[2];
-              copy_line(line, s.in[2], s.C, x0, x0 + width, channels, pixel_pitch,
-                        to + tap * wide.width * pixel_pitch);
+              copy_line(inside ? line : nullptr, s.in[2], s.C, x0, x0 + width, channels,
+                        pixel_pitch, to + tap * wide.width * pixel_pitch);
             }
           }
         }
@@ -146,6 +152,18 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
           tile<T>(lines, ceil_div(t.n, kLanes<T>))(t);
         };
         const int64_t x_pixel = s.stride[2] * pixel_pitch;
+        if (together) {
+          for (int64_t i = 0; i < images * rows; ++i) {
+            dy_places[i] = (i / rows * s.out[1] + i % rows) * s.out[2] * s.K;
+            places[i] = i / rows * image_pitch + i % rows * x_step;
+          }
+          for (int64_t o = o0; o < o1; o += kLanes<T>) {
+            together({images * rows, pixels, places, dy_places, window, row_pitch, x_pixel,
+                      left + group * K + o, s.K, into + (group * K + o) * taps, taps, band > first},
+                     s.kernel[1]);
+          }
+          continue;
+        }
         for (int64_t tap = 0; tap < taps; tap += tap_step) {
           const int64_t t2 = tap % s.kernel[2], t1 = tap / s.kernel[2] % s.kernel[1];
           const int64_t t0 = tap / s.kernel[2] / s.kernel[1];
