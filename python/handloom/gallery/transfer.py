@@ -73,7 +73,7 @@ def _run(context: Context) -> None:
     context.check(
         "frozen layers: points above the same network from scratch",
         100 * (head_only - scratch),
-        at_least=2.5,
+        at_least=3.5,
     )
     context.check(
         "five of each: points of frozen layers above from scratch",
