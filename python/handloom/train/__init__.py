@@ -6,12 +6,15 @@ from .callbacks import Callback, Checkpoint, EarlyStopping, LambdaCallback, Term
 from .checkpoint import load_checkpoint, save_checkpoint
 from .diagnose import GradientReport, diagnose, gradient_by_step
 from .history import History
-from .loop import Run, evaluate, fit, predict
+from .loggers import CSVLogger, TensorBoard
+from .loop import evaluate, fit, predict
 from .progress import ProgressBar
+from .trainer import Run
 from .transfer import GradualUnfreezing, extract_features, freeze_batch_norm, layer_rates
 
 __all__ = [
     "Adversarial",
+    "CSVLogger",
     "Callback",
     "Checkpoint",
     "EarlyStopping",
@@ -21,6 +24,7 @@ __all__ = [
     "LambdaCallback",
     "ProgressBar",
     "Run",
+    "TensorBoard",
     "TerminateOnNaN",
     "diagnose",
     "evaluate",
