@@ -99,7 +99,20 @@ from handloom.ops import (
 from handloom.tensor import Tensor, from_numpy, tensor
 
 if TYPE_CHECKING:
-    from handloom import cuda, data, io, kernels, models, nn, optim, text, train, vision
+    from handloom import (
+        cuda,
+        data,
+        explain,
+        io,
+        kernels,
+        models,
+        nn,
+        optim,
+        text,
+        train,
+        tune,
+        vision,
+    )
     from handloom._anomaly import detect_anomaly
     from handloom._gradcheck import gradcheck
     from handloom.io import load, save
@@ -137,6 +150,7 @@ __all__ = [
     "enable_grad",
     "erf",
     "exp",
+    "explain",
     "expm1",
     "eye",
     "flip",
@@ -204,6 +218,7 @@ __all__ = [
     "train",
     "tril",
     "triu",
+    "tune",
     "use_isa",
     "var",
     "vision",
@@ -217,6 +232,7 @@ _LAZY = {
     "cuda": "handloom.cuda",
     "data": "handloom.data",
     "detect_anomaly": "handloom._anomaly",
+    "explain": "handloom.explain",
     "gradcheck": "handloom._gradcheck",
     "io": "handloom.io",
     "kernels": "handloom.kernels",
@@ -227,6 +243,7 @@ _LAZY = {
     "save": "handloom.io",
     "text": "handloom.text",
     "train": "handloom.train",
+    "tune": "handloom.tune",
     "vision": "handloom.vision",
 }
 

@@ -61,6 +61,7 @@ _NAMES = (
     "depth",
     "descent",
     "optimizers",
+    "tuning",
     "controls",
 )
 

@@ -147,6 +147,24 @@ def paths(
     return figure
 
 
+def points(panels: Mapping[str, Sequence[tuple[float, float]]], title: str, label: str) -> Figure:
+    """Draws panels of points `(x, y)`, x logarithmic; a panel's name is its x axis."""
+    from matplotlib.ticker import NullFormatter
+
+    with figure_of(title, len(panels), width=3.2 * len(panels), share_y=True) as (figure, axes):
+        for axis, (name, found) in zip(axes, panels.items()):
+            x, y = zip(*found)
+            best = int(np.argmax(y))
+            axis.scatter(x, y, s=36, color=COLOURS[0], zorder=2)
+            axis.scatter(x[best], y[best], s=36, color=COLOURS[1], zorder=3, label="the best")
+            axis.set_xscale("log")
+            axis.xaxis.set_minor_formatter(NullFormatter())
+            axis.set_xlabel(name)
+        axes[0].set_ylabel(label)
+        axes[0].legend(loc="lower right")
+    return figure
+
+
 def layers(norms: Mapping[str, Sequence[float]], title: str) -> Figure:
     """Draws the norm of the gradient of each layer, one line for each network, logarithmic."""
     with figure_of(title) as (figure, axes):
