@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = ("training.md", "tuning.md")
+PAGES = ("training.md", "tuning.md", "diagnosis.md")
 
 
 @pytest.mark.parametrize("page", PAGES)

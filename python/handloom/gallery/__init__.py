@@ -59,6 +59,7 @@ _NAMES = (
     "progressive",
     "stylegan",
     "depth",
+    "remedies",
     "descent",
     "optimizers",
     "tuning",

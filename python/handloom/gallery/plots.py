@@ -165,6 +165,40 @@ def points(panels: Mapping[str, Sequence[tuple[float, float]]], title: str, labe
     return figure
 
 
+def over_log(
+    x: Array, y: Array, marks: Mapping[str, float], title: str, x_label: str, y_label: str
+) -> Figure:
+    """Draws a line over a logarithmic axis, with some places on it named."""
+    with figure_of(title) as (figure, axes):
+        axes[0].plot(x, y, color=COLOURS[0])
+        for (name, place), colour in zip(marks.items(), COLOURS[1:]):
+            axes[0].axvline(
+                place, color=colour, lw=1.2, ls=(0, (4, 3)), label=f"{name}: {place:.2g}"
+            )
+        axes[0].set_xscale("log")
+        axes[0].set(xlabel=x_label, ylabel=y_label)
+        axes[0].legend()
+    return figure
+
+
+def landscape(steps: Array, losses: Array, title: str) -> Figure:
+    """Draws losses over one direction as a line, over two as a map with contours."""
+    square = losses.ndim == 2
+    with figure_of(title, width=5.0, height=4.2 if square else 3.3) as (figure, (axis,)):
+        if square:
+            shown = axis.contourf(steps, steps, losses.T, levels=24, cmap=blues().reversed())
+            axis.contour(steps, steps, losses.T, levels=12, colors=INK, linewidths=0.4)
+            figure.colorbar(shown, ax=axis).set_label("loss")
+            axis.set(xlabel="first direction", ylabel="second direction", aspect="equal")
+        else:
+            axis.plot(steps, losses, color=COLOURS[0])
+            axis.set(xlabel="step along a random direction", ylabel="loss")
+        here = 0.0 if square else losses[len(steps) // 2]
+        axis.plot(0, here, "o", color=COLOURS[1], ms=4)
+        axis.grid(visible=not square)
+    return figure
+
+
 def layers(norms: Mapping[str, Sequence[float]], title: str) -> Figure:
     """Draws the norm of the gradient of each layer, one line for each network, logarithmic."""
     with figure_of(title) as (figure, axes):
