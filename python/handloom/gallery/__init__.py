@@ -59,9 +59,11 @@ _NAMES = (
     "progressive",
     "stylegan",
     "depth",
+    "pointing",
     "remedies",
     "descent",
     "optimizers",
+    "regularisation",
     "tuning",
     "controls",
 )

@@ -18,6 +18,7 @@ from .loggers import CSVLogger, TensorBoard
 from .loop import evaluate, fit, predict
 from .progress import ProgressBar
 from .range_test import RangeTest, lr_range_test
+from .regularise import MaxNorm, Penalty
 from .trainer import Run
 from .transfer import GradualUnfreezing, extract_features, freeze_batch_norm, layer_rates
 
@@ -34,6 +35,8 @@ __all__ = [
     "History",
     "LambdaCallback",
     "Landscape",
+    "MaxNorm",
+    "Penalty",
     "ProgressBar",
     "RangeTest",
     "Run",
