@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = ("training.md", "tuning.md", "diagnosis.md")
+PAGES = (
+    *("training.md", "tuning.md", "diagnosis.md", "explanation.md", "regularisation.md"),
+    "profile.md",
+)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -385,6 +387,44 @@ def test_figures_weights_page_and_json(tmp_path):
     assert "breast cancer: test accuracy" in page
     report.write_json(tmp_path / "new" / "figures.json", [result])
     assert json.loads((tmp_path / "new" / "figures.json").read_text()) == report.as_json([result])
+
+
+def chromium() -> str:
+    for name in ("chromium", "chromium-browser", "google-chrome", "chrome", "headless_shell"):
+        found = shutil.which(name)
+        if found:
+            return found
+    pytest.skip("no Chromium")
+
+
+def test_the_page_opens_in_a_browser(tmp_path):
+    pytest.importorskip("matplotlib")
+    browser = chromium()
+    results = [
+        run_task(gallery.get(name), quick=True, out=tmp_path / "out")
+        for name in ("perceptron", "feed_forward")
+    ]
+    page = report.write_html(tmp_path / "page", results)
+    command = [
+        *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+        *(f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000"),
+    ]
+    dumped = subprocess.run(
+        [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120
+    )
+    assert dumped.returncode == 0, dumped.stderr
+    dom = dumped.stdout
+    pictures = sum(len(r.files) for r in results)
+    assert dom.count("<img ") == pictures > 3
+    for result in results:
+        assert f'<a href="#{result.task.name}">' in dom
+        assert f'<h2 id="{result.task.name}">' in dom
+    shot = tmp_path / "page.png"
+    subprocess.run(
+        [*command, "--window-size=1100,1400", f"--screenshot={shot}", page.as_uri()],
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    assert shot.read_bytes().startswith(PNG)
 
 
 def test_every_plot_draws_hard_cases(tmp_path):

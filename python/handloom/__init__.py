@@ -21,7 +21,6 @@ from handloom._runtime import (
     get_num_threads,
     get_rng_state,
     manual_seed,
-    profile,
     set_num_threads,
     set_rng_state,
     show_config,
@@ -115,6 +114,7 @@ if TYPE_CHECKING:
     )
     from handloom._anomaly import detect_anomaly
     from handloom._gradcheck import gradcheck
+    from handloom._profile import profile
     from handloom.io import load, save
 
 clip = clamp
@@ -240,6 +240,7 @@ _LAZY = {
     "models": "handloom.models",
     "nn": "handloom.nn",
     "optim": "handloom.optim",
+    "profile": "handloom._profile",
     "save": "handloom.io",
     "text": "handloom.text",
     "train": "handloom.train",
