@@ -35,6 +35,7 @@ _NAMES = (
     "fcn",
     "unet",
     "deeplab",
+    "augmentation",
     "transfer",
     "yolo",
     "ssd",

@@ -181,6 +181,24 @@ def over_log(
     return figure
 
 
+def before_after(
+    before: Array, after: Mapping[str, Array], title: str, x_label: str, columns: int = 3
+) -> Figure:
+    """Draws panels of series (count, T) over the one (T,) that they were made of, in grey."""
+    rows = -(-len(after) // columns)
+    size = {"width": 3.2 * columns, "height": 0.6 + 1.9 * rows}
+    with figure_of(title, columns, rows, share_y=True, **size) as (figure, axes):
+        for axis in axes[len(after) :]:
+            axis.set_axis_off()
+        for axis, (name, series) in zip(axes, after.items()):
+            axis.plot(series.T, color=COLOURS[0], lw=1.0, alpha=0.6)
+            axis.plot(before, color=FAINT, lw=2.6, zorder=1)
+            axis.set_title(name)
+        for axis in axes[-columns:]:
+            axis.set_xlabel(x_label)
+    return figure
+
+
 def landscape(steps: Array, losses: Array, title: str) -> Figure:
     """Draws losses over one direction as a line, over two as a map with contours."""
     square = losses.ndim == 2
