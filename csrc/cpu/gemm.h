@@ -146,6 +146,18 @@ HL_INLINE Ready<T> ready(const M& matrix, const T* packed, int64_t width, int64_
   return {packed, width * kc, 1, width};
 }
 
+// Asks for part `part` of `parts` of what is multiplied next and read where it is: `count` runs of n
+// numbers, `step` apart. They come from afar, in runs too short for the hardware to foresee, while the
+// present numbers are multiplied.
+template <class T>
+HL_INLINE void ask_for(const T* p, int64_t count, int64_t step, int64_t n, int64_t part,
+                       int64_t parts) {
+  constexpr int64_t line = 64 / sizeof(T);
+  for (int64_t r = count * part / parts; r < count * (part + 1) / parts; ++r) {
+    for (int64_t i = 0; i < n; i += line) __builtin_prefetch(p + r * step + i, 0, 2);
+  }
+}
+
 // Row panels [i0, i1) by column panels [j0, j1) of one packed block whose first row and column in C
 // are m0 and n0.
 template <class T>
@@ -156,6 +168,9 @@ HL_INLINE void gemm_task(const GemmCut& g, const Ready<T>& a, const Ready<T>& b,
     const int64_t row = m0 + i * g.mr, rows = min64(g.mr, g.M - row);
     for (int64_t j = j0; j < j1; ++j) {
       const int64_t col = n0 + j * g.nr, n = min64(g.nr, g.N - col);
+      if (a.ks == 1 && i + 1 < i1) {
+        ask_for(a.p + (i + 1) * a.panel, min64(g.mr, g.M - row - g.mr), a.rs, kc, j - j0, j1 - j0);
+      }
       Tile<T> t = {kc,
                    a.p + i * a.panel,
                    a.rs,
@@ -202,8 +217,14 @@ void gemm_split(Ctx& ctx, const GemmCut& g, const A& a, const B& b, const Output
         for (int64_t j = 0; br.p == bp && j < column_panels; ++j) {
           b.pack(bp + j * br.panel, g.nr, j * g.nr, min64(g.nr, g.N - j * g.nr), k0, kc);
         }
-        gemm_task(g, ar, br, kc, mine, T(block > first), 0, 0, 0, row_panels, 0, column_panels,
-                  nullptr);
+        const int64_t next = block + 1 < end ? min64(g.kc, g.K - k0 - kc) : 0;
+        const int64_t tiles = row_panels * column_panels;
+        for (int64_t t = 0; t < tiles; ++t) {
+          const int64_t i = t / column_panels, j = t % column_panels;
+          if (ar.p != ap && ar.rs == 1) ask_for(ar.p + kc * ar.ks, next, ar.ks, g.M, t, tiles);
+          if (br.p != bp && br.rs == 1) ask_for(br.p + kc * br.ks, next, br.ks, g.N, t, tiles);
+          gemm_task(g, ar, br, kc, mine, T(block > first), 0, 0, i, i + 1, j, j + 1, nullptr);
+        }
       }
     }
   });

@@ -209,7 +209,7 @@ Plan conv_backward_weight_plan(const ConvShape& s) {
     p.why = k.turned ? "few input channels: taps are the tile's rows, output channels its columns"
                      : "dy and a window of the image are the two sides of a tile";
     p.shared_bytes = k.partial_bytes;
-    p.worker_bytes = k.window_bytes + k.images * k.rows * int64_t(sizeof(int64_t));
+    p.worker_bytes = k.window_bytes + 2 * k.images * k.rows * int64_t(sizeof(int64_t));
   }
   p.shared_bytes = max64(p.shared_bytes, column_sums_bytes<T>(pixels(s), s.K));
   return p;

@@ -93,6 +93,31 @@ void pack_weights(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T
                });
 }
 
+// The taps of output j that look into the image. Those that look past its edge would add zeros: of a 5 x 5
+// kernel over 14 rows with margins, one row of taps in twelve.
+struct Live {
+  int64_t first, count;
+};
+
+Live live_taps(const CorrelateAxis& a, int64_t j) {
+  const int64_t at = j * a.step + a.first;
+  const int64_t first = at < 0 ? ceil_div(-at, a.delta) : 0;
+  const int64_t end = at < a.from ? min64(a.taps, (a.from - 1 - at) / a.delta + 1) : 0;
+  return {first, max64(0, end - first)};
+}
+
+// Planes are left out where the kernel has several, else rows: what remains is one run of taps.
+Live live_runs(const Correlation& c, const CorrelateCut& k, int64_t plane, int64_t row) {
+  const CorrelateAxis* a = c.axis;
+  const Live planes = live_taps(a[0], plane);
+  if (planes.count == 0 || a[1].taps == 0) return {0, 0};
+  const int64_t in_plane = k.runs / a[0].taps;
+  if (a[0].taps > 1) return {planes.first * in_plane, planes.count * in_plane};
+  const Live rows = live_taps(a[1], row);
+  const int64_t in_row = in_plane / a[1].taps;
+  return {rows.first * in_row, rows.count * in_row};
+}
+
 // One task's place: image, plane, and the block of rows and columns.
 struct Block {
   int64_t image, group, plane, row, rows, pixel, pixels;
@@ -130,6 +155,7 @@ void fill_window(const Correlation& c, const CorrelateCut& k, const Block& b, co
       const int64_t stretch = i / height, r = i % height;
       const int64_t row = row0 + stretch * a[1].delta + r;
       const bool inside = plane >= 0 && plane < a[0].from && row >= 0 && row < a[1].from;
+      if (!inside && a[0].taps == 1) continue;  // no run looks there
       const T* line = from + ((b.image * a[0].from + plane) * a[1].from + row) * a[2].from * all +
                       b.group * c.channels;
       T* to = window + t * k.pitch[0] + (stretch * rows.width + r) * k.pitch[1];
@@ -265,14 +291,18 @@ void correlate(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* f
               const int64_t first = row * a[2].to + b.pixel * a[2].place_step + a[2].place;
               T* line = to + first * all + column;
               const T* pixels = source + r * a[1].step * k.pitch[1];
+              const Live live = live_runs(c, k, b.plane, b.row + r);
+              const int64_t* places = at + live.first;
+              const T* weights = packed + live.first * k.run * (k.dot ? 1 : k.nr);
               if (k.dot) {
-                dot_line<T>({k.run, k.runs, pixels, a[2].step * k.pitch[2], at,
-                             packed + b.group * panel_size, k.depth, bias, line, step},
+                dot_line<T>({k.run, live.count, pixels, a[2].step * k.pitch[2], places,
+                             weights + b.group * panel_size, k.depth, bias, line, step},
                             b.pixels, c.columns);
               }
               if (k.planar) {
-                planar_line<T>({k.run, k.runs, pixels, at, packed, c.columns, bias, line, step},
-                               b.pixels);
+                planar_line<T>(
+                    {k.run, live.count, pixels, places, weights, c.columns, bias, line, step},
+                    b.pixels);
               }
               for (int64_t q = 0; q < b.pixels && k.panels_fit(); q += k.mr) {
                 const int64_t rows = min64(k.mr, b.pixels - q);
@@ -282,7 +312,7 @@ void correlate(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* f
                                pixels + q * a[2].step * k.pitch[2],
                                a[2].step * k.pitch[2],
                                1,
-                               packed + (b.group * k.panels + p) * panel_size,
+                               weights + (b.group * k.panels + p) * panel_size,
                                k.nr,
                                line + q * step + (p - p0) * k.nr,
                                step,
@@ -290,8 +320,8 @@ void correlate(Ctx& ctx, const Correlation& c, const CorrelateCut& k, const T* f
                                n,
                                T(1),
                                T(0)};
-                  t.stretches = k.runs;
-                  t.a_at = at;
+                  t.stretches = live.count;
+                  t.a_at = places;
                   t.b_step = k.run * k.nr;
                   if (bias) t.start = bias + (p - p0) * k.nr;
                   tile<T>(rows, ceil_div(n, kLanes<T>))(t);

@@ -2,11 +2,13 @@
 // pixel lie side by side), the same row of the image, moved by the tap, gives the right side (so do its
 // channels). The sum runs over the pixels of a block of rows. A task holds a block of channels of
 // that image in a window with zeros around it and goes through every tap and output channel with it.
-// Where the taps of one kernel row hold too few numbers for whole vectors, the two sides change places.
+// Where the taps of one kernel row hold too few numbers for whole vectors, the two sides change places; with
+// one channel of the image they are also too few for a tile (tap_rows.h).
 #include "ops/conv/weight.h"
 
 #include "cpu/gemm.h"
 #include "ops/conv/correlate.h"
+#include "ops/conv/tap_rows.h"
 
 namespace hl::cpu::HL_ISA {
 namespace {
@@ -84,6 +86,9 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
   }
   T* partial = k.splits > 1 ? reinterpret_cast<T*>(ctx.shared) : dw;
   const bool row_at_once = merged(s, k);
+  const auto together = k.turned && C == 1 && s.kernel[0] == 1 && s.dilation[1] == 1
+                            ? tap_rows_of<T>(s.kernel[2])
+                            : nullptr;
   const Stretches high = stretches(s, 1, k.rows), wide = stretches(s, 2, k.pixels);
   const int64_t pixel_pitch = k.channels, row_pitch = wide.size * pixel_pitch;
   const int64_t plane_pitch = high.size * row_pitch;
@@ -93,9 +98,7 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
     T* window = worker_scratch<T>(ctx, worker);
     int64_t* places =
         reinterpret_cast<int64_t*>(worker_scratch<char>(ctx, worker) + k.window_bytes);
-    for (int64_t i = 0; i < k.images * k.rows; ++i) {  // of the rows of a window
-      places[i] = i / k.rows * image_pitch + i % k.rows * x_step;
-    }
+    int64_t* dy_places = places + k.images * k.rows;
     for (int64_t task = begin; task < end; ++task) {
       int64_t index = task;
       const int64_t block = index % k.output_blocks;
@@ -124,6 +127,7 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
             const int64_t stretch = j / height, r = j % height;
             const int64_t h = p0 * s.stride[1] - s.pad[1] + stretch * s.dilation[1] + r;
             const bool inside = d >= 0 && d < s.in[0] && h >= 0 && h < s.in[1];
+            if (!inside && !together) continue;  // no tap reads it
             const T* line =
                 x + ((from * s.in[0] + d) * s.in[1] + h) * s.in[2] * s.C + group * C + c0;
             // A narrower last block keeps the pitch of the others.
@@ -140,16 +144,43 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
         const T beta = T(band > first);
         const int64_t tap_step = row_at_once ? s.kernel[2] : 1;
         const int64_t columns = row_at_once ? s.kernel[2] * C : channels;
+        int64_t live = 0;
         auto product = [&](Tile<T> t, int64_t lines) {
-          t.stretches = images * rows;
-          t.a_step = t.b_step = s.out[2] * s.K;   // the rows of dy
-          (k.turned ? t.a_at : t.b_at) = places;  // and of the window
+          t.stretches = live;
+          (k.turned ? t.b_at : t.a_at) = dy_places;
+          (k.turned ? t.a_at : t.b_at) = places;
           tile<T>(lines, ceil_div(t.n, kLanes<T>))(t);
         };
         const int64_t x_pixel = s.stride[2] * pixel_pitch;
+        if (together) {
+          for (int64_t i = 0; i < images * rows; ++i) {
+            dy_places[i] = (i / rows * s.out[1] + i % rows) * s.out[2] * s.K;
+            places[i] = i / rows * image_pitch + i % rows * x_step;
+          }
+          for (int64_t o = o0; o < o1; o += kLanes<T>) {
+            together({images * rows, pixels, places, dy_places, window, row_pitch, x_pixel,
+                      left + group * K + o, s.K, into + (group * K + o) * taps, taps, band > first},
+                     s.kernel[1]);
+          }
+          continue;
+        }
         for (int64_t tap = 0; tap < taps; tap += tap_step) {
           const int64_t t2 = tap % s.kernel[2], t1 = tap / s.kernel[2] % s.kernel[1];
           const int64_t t0 = tap / s.kernel[2] / s.kernel[1];
+          if (t2 ==
+              0) {  // the rows of dy, and of the window, for which this tap looks into the image
+            const int64_t d = plane * s.stride[0] - s.pad[0] + t0 * s.dilation[0];
+            const int64_t h = p0 * s.stride[1] - s.pad[1] + t1 * s.dilation[1];
+            live = 0;
+            for (int64_t i = 0; i < images && d >= 0 && d < s.in[0]; ++i) {
+              for (int64_t r = 0; r < rows; ++r) {
+                const int64_t at = h + r * s.stride[1];
+                if (at < 0 || at >= s.in[1]) continue;
+                dy_places[live] = (i * s.out[1] + r) * s.out[2] * s.K;
+                places[live++] = i * image_pitch + r * x_step;
+              }
+            }
+          }
           const T* right = window + t0 * plane_pitch + t1 * high.apart * row_pitch +
                            t2 * wide.apart * pixel_pitch;
           for (int64_t o = o0; o < o1; o += k.turned ? k.nr : k.mr) {

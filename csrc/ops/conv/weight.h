@@ -13,9 +13,10 @@ struct WeightCut {
   int64_t outputs, output_blocks;    // channels of dy that it goes through
   int64_t rows, pixels, images;      // of a band: several images where they are small
   int64_t row_tasks, pixel_tasks, bands;
-  int64_t splits;                       // the bands are dealt to this many partial sums
-  int64_t size;                         // numbers in dw
-  int64_t window_bytes, partial_bytes;  // a window is followed by the places of its rows
+  int64_t splits;  // the bands are dealt to this many partial sums
+  int64_t size;    // numbers in dw
+  int64_t window_bytes,
+      partial_bytes;  // a window is followed by the places of its rows and of dy's
 };
 
 template <class T>

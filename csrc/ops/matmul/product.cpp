@@ -93,13 +93,29 @@ void run_product(Ctx& ctx, const Product& p, const T* a, const T* b, T* c, doubl
   }
 }
 
+// Rows of less than a vector are summed kMerged at a time, as one long row; the rest of them one by one.
+constexpr int64_t kMerged = 32;
+template <class T>
+constexpr bool merges(int64_t M, int64_t N) {
+  return N < kLanes<T> && M >= 8 * kMerged;
+}
+
 template <class T>
 int64_t column_sums_bytes(int64_t M, int64_t N) {
+  if (merges<T>(M, N)) return column_sums_bytes<T>(M / kMerged, N * kMerged);
   return gemv_shared_bytes<T>(gemv_cut(1, N, M, false));
 }
 
 template <class T>
 void column_sums(Ctx& ctx, int64_t M, int64_t N, const T* x, T* y) {
+  if (merges<T>(M, N)) {
+    T long_row[kMerged * kLanes<T>];
+    column_sums(ctx, M / kMerged, N * kMerged, x, long_row);
+    for (int64_t j = 0; j < N; ++j) y[j] = long_row[j];
+    for (int64_t i = N; i < N * kMerged; ++i) y[i % N] += long_row[i];
+    for (int64_t i = M / kMerged * kMerged * N; i < M * N; ++i) y[i % N] += x[i];
+    return;
+  }
   const T one = 1;  // a vector of ones, read with stride 0
   gemv<T>(ctx, gemv_cut(1, N, M, false), false, &one, 0, 0, x, 1, N, {y, 0, 1, T(1), T(0)});
 }

@@ -1,5 +1,6 @@
 #include "cpu/simd/pow.h"
 #include "kernel.h"
+#include "ops/pool/few_windows.h"
 #include "ops/pool/pool.h"
 #include "ops/pool/taps.h"
 #include "ops/pool/window.h"
@@ -12,13 +13,6 @@ struct RowAbove {
   int64_t offset;  // of the row's first number in dy
   int64_t tap;     // number of the tap that looks here, up to its place along W
   int64_t weight;  // taps along D and H that the average counts
-};
-
-// An output whose window holds the present pixel.
-template <class T>
-struct Above {
-  int64_t offset, tap;
-  T share;  // of dy in an average
 };
 
 int64_t most_rows(const PoolShape& s) {
@@ -71,7 +65,8 @@ HL_INLINE Vec<T> load_at(const T* p, int64_t n) {
 }
 
 // What an output sends to the input that `above` was made for: add() adds it to the sum, finish()
-// makes dx of the sum.
+// makes dx of the sum. picked() is what a vector of inputs gets, each lane from an output of its own: lane
+// i from number at + lanes[i], as tap first.tap + tap[i].
 
 // dy where that input won, nothing elsewhere.
 template <class T, class P>
@@ -87,6 +82,13 @@ struct Winners {
     const auto won = load_taps<T>(taps + at) == same_lanes<T>(above.tap);
     return sum + select(won, load_at<T, kTail>(dy + at, n), zero<T>());
   }
+  HL_INLINE Vec<T> picked(const Above<T>& first, int64_t at, int64_t room, Vec<Lane<T>> lanes,
+                          Vec<Lane<T>> tap) const {
+    const Int<Vec<T>> low = load_taps<T>(taps + at), high = load_taps<T>(taps + at + kLanes<T>);
+    const auto number = (Int<Vec<T>>)pick((Vec<T>)low, (Vec<T>)high, lanes);
+    const auto won = number == same_lanes<T>(first.tap) + (Int<Vec<T>>)tap;
+    return select(won, pick_from(dy + at, room, lanes), zero<T>());
+  }
   HL_INLINE Vec<T> finish(Vec<T> sum, Vec<T>) const { return sum; }
 };
 
@@ -100,6 +102,10 @@ struct Shares {
   template <bool kTail>
   HL_INLINE Vec<T> add(Vec<T> sum, const Above<T>& above, int64_t c, int64_t n) const {
     return fma(load_at<T, kTail>(dy + above.offset + c, n), set1(above.share), sum);
+  }
+  HL_INLINE Vec<T> picked(const Above<T>& first, int64_t at, int64_t room, Vec<Lane<T>> lanes,
+                          Vec<Lane<T>>) const {
+    return pick_from(dy + at, room, lanes) * set1(first.share);
   }
   HL_INLINE Vec<T> finish(Vec<T> sum, Vec<T>) const { return sum; }
 };
@@ -115,6 +121,10 @@ struct Powers {
   template <bool kTail>
   HL_INLINE Vec<T> add(Vec<T> sum, const Above<T>& above, int64_t c, int64_t n) const {
     return sum + load_at<T, kTail>(g + above.offset + c, n);
+  }
+  HL_INLINE Vec<T> picked(const Above<T>&, int64_t at, int64_t room, Vec<Lane<T>> lanes,
+                          Vec<Lane<T>>) const {
+    return pick_from(g + at, room, lanes);
   }
   HL_INLINE Vec<T> finish(Vec<T> sum, Vec<T> x) const {
     if (exponent == 0) return sum;
@@ -225,6 +235,12 @@ bool side_by_side(const PoolShape& s, const PoolAxis& a) {
          a.out * a.kernel <= a.in;
 }
 
+// Rows of windows of two or three pixels: inputs_of and few_windows.
+bool are_beside(const PoolShape& s, const Cut& cut) {
+  const PoolAxis& W = s.axis[2];
+  return cut.blocks == 1 && side_by_side(s, W) && (W.kernel == 2 || W.kernel == 3);
+}
+
 Cut cut_of(const PoolShape& s) {
   int64_t covers = 1;
   for (const PoolAxis& a : s.axis) covers *= max64(1, min64(a.kernel * a.out / a.in, a.out));
@@ -239,11 +255,13 @@ void gather(Ctx& ctx, const PoolShape& s, const Source& source, const T* x, T* d
   const bool past_cache = streams<T>(dx, elements, C, cut);
   // Inputs low ... high are seen by whole windows only. There the outputs above one pixel are
   // those above the pixel a stride before, moved by one: the row is a few interleaved stretches.
-  const bool beside = cut.blocks == 1 && side_by_side(s, W) && (W.kernel == 2 || W.kernel == 3);
+  const bool beside = are_beside(s, cut), few = beside && s.C < kLanes<T>;
   const Cover inner = {s.adaptive ? W.in : reach_of(W), W.in - 1 - reach_of(W)};
   parallel_for(ctx, cut.units, cut.grain, [&](int64_t begin, int64_t end, int worker) {
     Above<T>* above = worker_scratch<Above<T>>(ctx, worker);
     RowAbove* rows = reinterpret_cast<RowAbove*>(above + most_above(s));
+    Pattern<T> pattern[3 * kLanes<T>];
+    if (few) fill_pattern(s, pattern);
     for (int64_t unit = begin; unit < end; ++unit) {
       const Place place = place_of(cut, unit, W.in, C);
       const int64_t row = place.row, c0 = place.channel;
@@ -256,8 +274,13 @@ void gather(Ctx& ctx, const PoolShape& s, const Source& source, const T* x, T* d
       const Stretch single = {1, place.channels, 0, 0};
       if (beside && row_count == 1) {
         outputs_above<Source::kShares>(s, rows, 1, 0, c0, above);
-        const auto all = W.kernel == 2 ? &windows<2, Source> : &windows<3, Source>;
-        all(source, above[0], W.out, C, place.channels, x, dx, row * W.in * C + c0, past_cache);
+        if (few) {
+          few_windows(s, source, pattern, above[0], s.N * D.out * H.out * W.out * C,
+                      W.out * W.kernel * C, x, dx, row * W.in * C);
+        } else {
+          const auto all = W.kernel == 2 ? &windows<2, Source> : &windows<3, Source>;
+          all(source, above[0], W.out, C, place.channels, x, dx, row * W.in * C + c0, past_cache);
+        }
         for (int64_t iw = W.out * W.kernel; iw < W.in; ++iw) some(iw, single);
         continue;
       }

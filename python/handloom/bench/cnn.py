@@ -52,6 +52,8 @@ CASES: tuple[Case, ...] = (
     step(
         "LeNet 16-32-128", (64, 28, 28, 1), 10, "adam", target=_faster(2.5), batches=64, quick=True
     ),
+    step("MNIST example 32-64-128", (64, 28, 28, 1), 10, "adam", target=_faster(2.0)),
+    step("CIFAR tutorial 6-16-120", (64, 32, 32, 3), 10, "sgd", target=_faster(2.5), batches=64),
     step("ResNet-8 16-32-64", (64, 32, 32, 3), 10, "sgd", target=_faster(1.5)),
     step("ResNet-8 64-128-256", (32, 32, 32, 3), 10, "sgd", target=_faster(1.0)),
     step("U-Net 16-32-64-128", (8, 64, 64, 1), 2, "sgd", target=_faster(1.0)),

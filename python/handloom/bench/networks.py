@@ -153,6 +153,19 @@ def lenet(v: Vocabulary, x: Any, classes: int) -> Any:
     return v.linear(v.linear(x, 128, relu=True), classes)
 
 
+def mnist_example(v: Vocabulary, x: Any, classes: int) -> Any:
+    """Of PyTorch's first example, without its dropout; 28×28."""
+    x = v.pool(v.conv(v.conv(x, 32, 3, padding=0, relu=True), 64, 3, padding=0, relu=True))
+    return v.linear(v.linear(x, 128, relu=True), classes)
+
+
+def cifar_tutorial(v: Vocabulary, x: Any, classes: int) -> Any:
+    """Of PyTorch's tutorial on training a classifier; 32×32×3."""
+    x = v.pool(v.conv(x, 6, 5, padding=0, relu=True))
+    x = v.pool(v.conv(x, 16, 5, padding=0, relu=True))
+    return v.linear(v.linear(v.linear(x, 120, relu=True), 84, relu=True), classes)
+
+
 def resnet(v: Vocabulary, x: Any, classes: int, *, width: int = 16, blocks: int = 1) -> Any:
     """He, Zhang, Ren and Sun (2016), section 4.2: three stages, each twice as wide; 32×32."""
     x = v.norm(v.conv(x, width, 3, bias=False), relu=True)
@@ -206,6 +219,8 @@ Network = Callable[[Any, Any], Any]
 NETWORKS: dict[str, Callable[[Any, Any, int], Any]] = {
     "LeNet-5": lenet5,
     "LeNet 16-32-128": lenet,
+    "MNIST example 32-64-128": mnist_example,
+    "CIFAR tutorial 6-16-120": cifar_tutorial,
     "ResNet-8 16-32-64": resnet,
     "ResNet-8 64-128-256": resnet_wide,
     "U-Net 16-32-64-128": unet,
