@@ -332,3 +332,13 @@ def test_a_network_of_ones_own_and_early_stopping():
         classifier(activation="sin").fit(iris.x, iris.y)
     with pytest.raises(ValueError, match="optimizer expects one of adam"):
         classifier(optimizer=3).fit(iris.x, iris.y)
+    for options, text in (
+        ({"hidden": 5}, "hidden expects a list of widths, got 5"),
+        ({"hidden": ("a",)}, "hidden expects an integer, got str"),
+        ({"batch_size": None}, "batch_size expects an integer, got NoneType"),
+        ({"dropout": "x"}, "dropout expects a number, got str"),
+        ({"patience": ""}, "patience expects an integer, got str"),
+        ({"module": 3}, "module expects a function, got 3"),
+    ):
+        with pytest.raises(TypeError, match=text):
+            classifier(**options).fit(iris.x, iris.y)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._arrays import Array, as_array
+from .._numbers import real, whole
 from ..autograd import grad
 from ..tensor import tensor
 from ._scores import checked, chosen, evaluating, targets
@@ -59,11 +60,10 @@ def smooth_grad(
     """
     op = "smooth_grad"
     array = checked(x, op)
-    if samples < 1:
-        raise ValueError(f"{op}: samples expects at least 1, got {samples}")
-    if not sigma >= 0:
+    samples = whole(samples, op, "samples")
+    if not real(sigma, op, "sigma") >= 0:
         raise ValueError(f"{op}: sigma expects at least 0, got {sigma}")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(whole(seed, op, "seed", 0))
     flat = array.reshape(len(array), -1)
     deviation = sigma * (flat.max(axis=1) - flat.min(axis=1))
     deviation = deviation.reshape(-1, *[1] * (array.ndim - 1))
@@ -93,8 +93,7 @@ def integrated_gradients(
     """
     op = "integrated_gradients"
     array = checked(x, op)
-    if steps < 1:
-        raise ValueError(f"{op}: steps expects at least 1, got {steps}")
+    steps = whole(steps, op, "steps")
     try:
         start = np.broadcast_to(as_array(np.asarray(baseline), f"{op}: baseline"), array.shape)
     except ValueError:

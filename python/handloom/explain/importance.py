@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._arrays import Array, as_array
+from .._numbers import whole
 from ..nn import Module
 from ..train import predict
 from ..train.history import rises
@@ -69,8 +70,9 @@ def permutation_importance(
     rows, truth = as_array(x, f"{op}: x"), as_array(y, f"{op}: y")
     if rows.ndim < 2 or len(rows) == 0 or truth.ndim == 0 or len(rows) != len(truth):
         raise ValueError(f"{op}: x has shape {rows.shape}, y {truth.shape}; expected rows of both")
-    if repeats < 1:
-        raise ValueError(f"{op}: repeats expects at least 1, got {repeats}")
+    repeats = whole(repeats, op, "repeats")
+    if not isinstance(metric, str) and not callable(metric):
+        raise TypeError(f"{op}: metric expects a name or a function, got {type(metric).__name__}")
     if names is not None and len(names) != rows.shape[1]:
         raise ValueError(f"{op}: {len(names)} names for {rows.shape[1]} features")
     ((name, measure),) = named_metrics(metric, op).items()
@@ -84,7 +86,7 @@ def permutation_importance(
         return float(measure(truth, found))
 
     baseline = figure(rows)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(whole(seed, op, "seed", 0))
     losses = np.empty((repeats, rows.shape[1]))
     for feature in range(rows.shape[1]):
         for repeat in range(repeats):

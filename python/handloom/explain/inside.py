@@ -37,6 +37,8 @@ def activations(
     if layers is None:
         wanted = [name for name, m in modules.items() if next(m.children(), None) is None]
     else:
+        if not isinstance(layers, Iterable):
+            raise TypeError(f"activations: layers expects names, got {type(layers).__name__}")
         wanted = [layers] if isinstance(layers, str) else list(layers)
     for name in wanted:
         if name not in modules:

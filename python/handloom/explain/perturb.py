@@ -48,7 +48,7 @@ def occlusion(
         raise ValueError(f"{op}: window {sizes} is larger than x {places}")
     default = tuple(max(1, size // 2) for size in sizes)
     steps = default if stride is None else _each(stride, places, op, "stride")
-    if isinstance(fill, str) and fill != "mean":
+    if fill != "mean" if isinstance(fill, str) else np.ndim(fill) or np.iscomplexobj(fill):
         raise ValueError(f"{op}: fill expects a number or 'mean', got {fill!r}")
     axes = tuple(range(1, array.ndim - 1))
     cover = array.mean(axis=axes, keepdims=True) if isinstance(fill, str) else fill
@@ -77,6 +77,10 @@ def _starts(extent: int, size: int, step: int) -> list[int]:
 
 def _each(value: Any, places: tuple[int, ...], op: str, name: str) -> tuple[int, ...]:
     one = isinstance(value, (int, np.integer))
+    if not one and not (
+        isinstance(value, (tuple, list)) and all(isinstance(n, int) for n in value)
+    ):
+        raise ValueError(f"{op}: {name} expects {len(places)} numbers from 1, got {value!r}")
     sizes: tuple[int, ...] = (int(value),) * len(places) if one else tuple(value)
     if len(sizes) != len(places) or any(size < 1 for size in sizes):
         raise ValueError(f"{op}: {name} expects {len(places)} numbers from 1, got {value}")

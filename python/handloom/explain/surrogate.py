@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._arrays import Array, as_array
+from .._numbers import real, whole
 from ..nn import Module
 from ..train import predict
 from ._scores import checked, targets
@@ -75,14 +76,19 @@ def lime(
     array = checked(as_array(x, f"{op}: x")[None], op)[0]
     parts = _segments(array, segments, op)
     count = int(parts.max()) + 1
-    if samples <= count:
+    if whole(samples, op, "samples") <= count:
         raise ValueError(f"{op}: samples expects more than the {count} parts, got {samples}")
-    if not width > 0 or not ridge >= 0:
+    if not real(width, op, "width") > 0 or not real(ridge, op, "ridge") >= 0:
         raise ValueError(f"{op}: expected width above 0 and ridge from 0, got {width} and {ridge}")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(whole(seed, op, "seed", 0))
     shown = rng.random((samples, count)) < 0.5
     shown[0] = True
-    cover = np.broadcast_to(np.asarray(fill, array.dtype), array.shape)
+    try:
+        cover = np.broadcast_to(np.asarray(fill, array.dtype), array.shape)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{op}: fill expects a number or what broadcasts to {array.shape}, got {fill!r}"
+        ) from None
     visible = shown[:, parts]
     if visible.ndim < array.ndim + 1:
         visible = visible[..., None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from handloom._numbers import real
 from handloom.nn.module import Module
 from handloom.ops.random import randn
 from handloom.tensor import Tensor
@@ -21,7 +22,7 @@ class GaussianNoise(Module):
 
     def __init__(self, std: float) -> None:
         super().__init__()
-        if not 0 <= std < float("inf"):
+        if not 0 <= real(std, "GaussianNoise", "std") < float("inf"):
             raise ValueError(f"GaussianNoise: std is {std}, expected at least 0")
         self.std = std
 

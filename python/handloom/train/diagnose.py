@@ -160,9 +160,9 @@ def diagnose(
     """
     from ..tensor import from_numpy
 
-    fields, target = inputs_and_target(
-        tuple(from_numpy(f) if isinstance(f, np.ndarray) else f for f in batch), "diagnose"
-    )
+    inputs, target = inputs_and_target(batch, "diagnose")
+    fields = tuple(from_numpy(f) if isinstance(f, np.ndarray) else f for f in inputs)
+    target = from_numpy(target) if isinstance(target, np.ndarray) else target
     criterion = _guessed(target) if loss is None else loss
     activations: list[ActivationStatistics] = []
     parameters = dict(model.named_parameters())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .._numbers import real, whole
 from ..autograd import no_grad
 from .batches import inputs_and_target
 from .diagnose import _untouched
@@ -68,18 +69,18 @@ def loss_landscape(
         ValueError: A number is out of range, or no parameter with two axes.
     """
     op = "loss_landscape"
-    if directions not in (1, 2):
+    if whole(directions, op, "directions", 0) not in (1, 2):
         raise ValueError(f"{op}: directions expects 1 or 2, got {directions}")
-    if points < 3 or points % 2 == 0:
+    if whole(points, op, "points", 0) < 3 or points % 2 == 0:
         raise ValueError(f"{op}: points expects an odd number from 3 on, got {points}")
-    if not 0 < span < np.inf:
+    if not 0 < real(span, op, "span") < np.inf:
         raise ValueError(f"{op}: span expects more than 0, got {span}")
     inputs, target = inputs_and_target(batch, op)
     moved = [p for p in model.parameters() if p.ndim >= 2]
     if not moved:
         raise ValueError(f"{op}: the model has no matrix or kernel")
     start = [p.numpy().copy() for p in moved]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(whole(seed, op, "seed", 0))
     ways = [[_direction(rng, w) for w in start] for _ in range(directions)]
     steps = np.linspace(-span, span, points)
     steps[points // 2] = 0.0

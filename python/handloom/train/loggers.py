@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .._files import write_atomically
+from .._numbers import whole
 from ..io.weights import Path
 from .callbacks import Callback
 
@@ -72,9 +73,8 @@ class TensorBoard(Callback):
     """
 
     def __init__(self, log_dir: Path, every: int | None = None) -> None:
-        if every is not None and every < 1:
-            raise ValueError(f"TensorBoard: every expects at least 1 step, got {every}")
-        self.log_dir, self.every = os.fspath(log_dir), every
+        self.log_dir = os.fspath(log_dir)
+        self.every = None if every is None else whole(every, "TensorBoard", "every")
         self._writer: Any = None
         _protocol()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._arrays import Array
+from .._numbers import real, whole
 from ..autograd import no_grad
 from .batches import batches, input_loader, length
 from .callbacks import Callback
@@ -100,12 +100,12 @@ def fit(
         OSError: The checkpoint cannot be written; the one before is as it was.
     """
     op = "fit"
-    epochs, accumulate = _at_least_one(epochs, "epochs"), _at_least_one(accumulate, "accumulate")
+    epochs, accumulate = whole(epochs, op, "epochs"), whole(accumulate, op, "accumulate")
     for name, limit in (("clip_norm", clip_norm), ("clip_value", clip_value)):
-        if limit is not None and not limit > 0:
+        if limit is not None and not real(limit, op, name) > 0:
             raise ValueError(f"{op}: {name} expects more than 0, got {limit}")
     if checkpoint_every is not None:
-        checkpoint_every = _at_least_one(checkpoint_every, "checkpoint_every")
+        checkpoint_every = whole(checkpoint_every, op, "checkpoint_every")
         if checkpoint is None:
             raise ValueError(f"{op}: checkpoint_every expects a checkpoint= with it")
     if not callable(loss):
@@ -204,6 +204,8 @@ def predict(model: Module, x: Any, batch_size: int = 256) -> Array:
 
 
 def _checked_callbacks(callbacks: Iterable[Callback]) -> list[Callback]:
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"fit: callbacks expects a list, got {type(callbacks).__name__}")
     hooks = list(callbacks)
     for hook in hooks:
         if not isinstance(hook, Callback):
@@ -222,8 +224,10 @@ def _held_out(validation: Any, batch_size: int, op: str) -> Any:
 
 
 def _averager(ema: Any, model: Module) -> Any:
-    if ema is None or not isinstance(ema, (int, float)):
+    if ema is None or all(hasattr(ema, name) for name in ("update", "applied", "copy_to")):
         return ema
+    if isinstance(ema, bool) or not isinstance(ema, (int, float)):
+        raise TypeError(f"fit: ema expects a decay or an optim.EMA, got {type(ema).__name__}")
     if not 0 < ema < 1:
         raise ValueError(f"fit: ema expects a decay between 0 and 1, got {ema}")
     from ..optim import EMA
@@ -238,15 +242,6 @@ def _seed(seed: int | None) -> int:
 
     if seed is None:
         return int(randint(0, 1 << 31).item())
+    seed = whole(seed, "fit", "seed", 0)
     manual_seed(seed)
     return seed
-
-
-def _at_least_one(value: int, name: str) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"fit: {name} expects an integer, got {type(value).__name__}") from None
-    if number < 1:
-        raise ValueError(f"fit: {name} expects at least 1, got {number}")
-    return number

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .._numbers import real, whole
 from .batches import batches, inputs_and_target
 from .diagnose import _untouched
 from .measures import Loss
@@ -90,10 +91,9 @@ def lr_range_test(
         ValueError: A number is out of range, no batch, or a loss that is not finite at once.
     """
     op = "lr_range_test"
-    if not (0 < low < high and math.isfinite(high)):
+    if not (0 < real(low, op, "low") < real(high, op, "high") and math.isfinite(high)):
         raise ValueError(f"{op}: expected 0 < low < high, got {low} and {high}")
-    if steps < 2:
-        raise ValueError(f"{op}: steps expects at least 2, got {steps}")
+    steps = whole(steps, op, "steps", 2)
     loader = batches(data, batch_size, op, shuffle=True, seed=seed)
     rates = np.geomspace(low, high, steps)
     found: list[float] = []

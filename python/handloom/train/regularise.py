@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._numbers import real
 from ..autograd import no_grad
 from .callbacks import Callback
 
@@ -31,7 +32,7 @@ class Penalty(Callback):
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
         for name, value in (("l1", l1), ("l2", l2)):
-            if not 0 <= value < float("inf"):
+            if not 0 <= real(value, "Penalty", name) < float("inf"):
                 raise ValueError(f"Penalty: {name} is {value}, expected at least 0")
         self.l1, self.l2 = l1, l2
 
@@ -60,7 +61,7 @@ class MaxNorm(Callback):
     """
 
     def __init__(self, limit: float = 3.0) -> None:
-        if not limit > 0:
+        if not real(limit, "MaxNorm", "limit") > 0:
             raise ValueError(f"MaxNorm: limit is {limit}, expected above 0")
         self.limit = limit
 

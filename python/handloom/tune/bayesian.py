@@ -6,6 +6,7 @@ import math
 import os
 from typing import Any
 
+from .._numbers import whole
 from . import space as spaces
 from .search import (
     Objective,
@@ -14,7 +15,6 @@ from .search import (
     Trial,
     TrialResult,
     as_value,
-    at_least_one,
     check,
 )
 
@@ -55,7 +55,7 @@ def bayesian_search(
         TypeError, ValueError: As `grid_search`; a storage whose study has another direction.
     """
     op = "bayesian_search"
-    checked, count = spaces.checked(space, op), at_least_one(trials, op)
+    checked, count = spaces.checked(space, op), whole(trials, op, "trials")
     check(objective, direction, op)
     optuna = _optuna()
     before = optuna.logging.get_verbosity()

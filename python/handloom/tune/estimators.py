@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import get_rng_state, manual_seed, nn, optim, set_rng_state
 from .._arrays import Array
+from .._numbers import real, whole
 from ..nn import functional as F
 from ..train import EarlyStopping, fit, predict
 
@@ -60,14 +61,19 @@ class _Network(BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def _build(self, inputs: int, outputs: int) -> nn.Module:
-        if self.module is not None:
-            return self.module(inputs, outputs)
         name = type(self).__name__
+        if self.module is not None:
+            if not callable(self.module):
+                raise TypeError(f"{name}: module expects a function, got {self.module!r}")
+            return self.module(inputs, outputs)
+        if not isinstance(self.hidden, (tuple, list, np.ndarray)):
+            raise TypeError(f"{name}: hidden expects a list of widths, got {self.hidden!r}")
         activation = _chosen(_ACTIVATIONS, self.activation, f"{name}: activation")
         layers: list[nn.Module] = []
         for width in self.hidden:
+            whole(width, name, "hidden")
             layers += [nn.Linear(inputs, width), activation()]
-            layers += [nn.Dropout(self.dropout)] if self.dropout else []
+            layers += [nn.Dropout(self.dropout)] if real(self.dropout, name, "dropout") else []
             inputs = width
         return nn.Sequential(*layers, nn.Linear(inputs, outputs))
 
@@ -75,6 +81,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]
         """Trains a new network; `y` are class numbers or scaled targets."""
         name = type(self).__name__
         kind = _chosen(_OPTIMIZERS, self.optimizer, f"{name}: optimizer")
+        batch_size = whole(self.batch_size, name, "batch_size")
         self.mean_ = x.mean(axis=0)
         deviation = x.std(axis=0)
         self.scale_ = np.where(deviation > 0, deviation, 1).astype(x.dtype)
@@ -87,14 +94,14 @@ class _Network(BaseEstimator):  # type: ignore[misc]
             rows, validation, hooks = (self._scaled(x), y), None, []
             if self.patience is not None:
                 rows, validation = self._split(*rows)
-                hooks.append(EarlyStopping("val_loss", self.patience))
+                hooks.append(EarlyStopping("val_loss", whole(self.patience, name, "patience")))
             self.history_ = fit(
                 self.module_,
                 rows,
                 loss=loss,
                 optimizer=kind(self.module_.parameters(), **options),
                 epochs=self.epochs,
-                batch_size=min(self.batch_size, len(rows[0])),
+                batch_size=min(batch_size, len(rows[0])),
                 validation=validation,
                 callbacks=hooks,
                 progress=False,

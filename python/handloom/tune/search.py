@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import operator
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .._numbers import whole
 from ..data._order import checked_seed
 from ..train.callbacks import Callback, monitored
 from . import space as spaces
@@ -184,7 +184,7 @@ def random_search(
         TypeError, ValueError: As `grid_search`.
     """
     op = "random_search"
-    checked, count = spaces.checked(space, op), at_least_one(trials, op)
+    checked, count = spaces.checked(space, op), whole(trials, op, "trials")
     key = checked_seed(seed, op)
     return run(objective, (spaces.drawn(checked, key, i) for i in range(count)), direction, op)
 
@@ -208,7 +208,7 @@ def check(objective: Any, direction: str, op: str) -> None:
     """Raises TypeError or ValueError for what no search can use."""
     if not callable(objective):
         raise TypeError(f"{op}: objective expects a function, got {type(objective).__name__}")
-    if direction not in DIRECTIONS:
+    if not isinstance(direction, str) or direction not in DIRECTIONS:
         raise ValueError(
             f"{op}: direction expects one of {', '.join(DIRECTIONS)}, got {direction!r}"
         )
@@ -222,17 +222,6 @@ def as_value(value: Any, op: str) -> float:
         raise TypeError(
             f"{op}: objective expects to return a number, got {type(value).__name__}"
         ) from None
-
-
-def at_least_one(trials: Any, op: str) -> int:
-    """Returns a number of trials."""
-    try:
-        count = operator.index(trials)
-    except TypeError:
-        raise TypeError(f"{op}: trials expects an integer, got {type(trials).__name__}") from None
-    if count < 1:
-        raise ValueError(f"{op}: trials expects at least 1, got {count}")
-    return count
 
 
 def _short(value: Any) -> str:

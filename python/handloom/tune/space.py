@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .._numbers import real
+
 
 class Uniform:
     """A number between `low` and `high`; with `log` each power of ten is equally likely.
@@ -19,6 +21,7 @@ class Uniform:
 
     def __init__(self, low: float, high: float, *, log: bool = False) -> None:
         name = type(self).__name__
+        low, high = real(low, name, "low"), real(high, name, "high")
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise ValueError(f"{name}: expected low < high, got {low} and {high}")
         if log and low <= 0:
@@ -42,7 +45,8 @@ class Integers(Uniform):
     def __init__(self, low: int, high: int, *, log: bool = False) -> None:
         if not all(isinstance(n, (int, np.integer)) for n in (low, high)):
             raise TypeError(f"Integers: expected whole numbers, got {low!r} and {high!r}")
-        super().__init__(int(low), int(high), log=log)
+        super().__init__(low, high, log=log)
+        self.low, self.high = int(low), int(high)
 
     def draw(self, u: float) -> int:
         if not self.log:

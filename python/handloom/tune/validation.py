@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._arrays import Array, as_array
+from .._numbers import whole
 from ..data import k_fold
 
 Rows = tuple[Array, ...]
@@ -80,7 +81,7 @@ def cross_validate(
         raise TypeError(f"{op}: data expects arrays (x, ..., y), got {type(data).__name__}")
     arrays = tuple(as_array(a, f"{op}: array {i}") for i, a in enumerate(data))
     labels = arrays[-1] if stratify is True else None if stratify is False else stratify
-    folds = k_fold(arrays, k, seed=seed, stratify=labels, shuffle=shuffle)
+    folds = k_fold(arrays, whole(k, op, "k", 0), seed=seed, stratify=labels, shuffle=shuffle)
     found: list[dict[str, float]] = []
     for train, held_out in folds:
         parts = (tuple(a.take(rows, axis=0) for a in arrays) for rows in (train, held_out))
