@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import time
 from typing import TYPE_CHECKING, Any
@@ -43,18 +41,24 @@ class CSVLogger(Callback):
             self._rewrite(run)
             return
         with open(self.path, "a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(self._row(len(run.history), run.logs))
+            file.write(_lines([self._row(len(run.history), run.logs)]))
 
     def _rewrite(self, run: Run) -> None:
         self._names = run.history.names
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow(("epoch", *self._names))
-        writer.writerows(self._row(i, logs) for i, logs in enumerate(run.history, 1))
-        write_atomically(self.path, text.getvalue().encode())
+        rows = [self._row(i, logs) for i, logs in enumerate(run.history, 1)]
+        write_atomically(self.path, _lines([["epoch", *self._names], *rows]).encode())
 
     def _row(self, epoch: int, logs: dict[str, float]) -> list[Any]:
         return [epoch, *(logs.get(name, "") for name in self._names)]
+
+
+def _lines(rows: list[list[Any]]) -> str:
+    import csv  # not needed by those who only train
+    import io
+
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
 
 
 class TensorBoard(Callback):
