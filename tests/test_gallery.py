@@ -445,6 +445,14 @@ def test_every_plot_draws_hard_cases(tmp_path):
         plots.bars({"low": 0.1, "high": 0.99}, "points", "accuracy", target=0.95, low=0.9),
         plots.confusion(np.zeros((2, 2), np.int64), ("a", "b"), "nothing"),
         plots.predictions(rng.random(5), rng.random(5), "kg", "scatter"),
+        plots.points({"lr": [(1e-3, 0.5)], "width": [(8, 0.5), (9, 0.5)]}, "trials", "accuracy"),
+        plots.over_log(np.array([1e-6, 1e-5]), np.ones(2), {"here": 1e-5}, "rates", "rate", "loss"),
+        plots.landscape(np.linspace(-1, 1, 3), np.ones(3), "flat"),
+        plots.landscape(np.linspace(-1, 1, 3), rng.random((3, 3)), "plane"),
+        plots.before_after(rng.random(4), {"a": rng.random((2, 4))}, "one panel", "hour"),
+        pictures.heat(
+            images[:2, ..., 0], {"none": images[:2, ..., 0] * 0}, np.zeros((2, 4)), "nowhere"
+        ),
         plots.learning({"test": [1.0, 0.5]}, {"test": [0.5, 0.9]}, "from 0.8 on", low=0.8),
         plots.curves({"a": [1, 2]}, "", "bits", "part"),
         plots.steps({"gone": [0.0, 0.0], "not a number": [np.nan, 1.0]}, "steps", "x", "y"),

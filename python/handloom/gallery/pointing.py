@@ -112,7 +112,7 @@ def _run(context: Context) -> None:
 
 def scenes(context: Context) -> tuple[Scenes, Scenes]:
     """Scenes of one digit, for training and for testing; the latter the same for every seed."""
-    count, seen = (64, 16) if context.quick else (2500, 200)
+    count, seen = (48, 8) if context.quick else (2500, 200)
     one = (1, 1)
     return digit_scenes(count, digits=one, seed=context.seed), digit_scenes(
         seen, train=False, digits=one
