@@ -152,7 +152,7 @@ class profile:
         body = [
             (
                 *(r.kernel, r.algorithm, str(r.calls)),
-                *(f"{v:.2f}" for v in (r.seconds * 1e3, r.gflops, r.gbytes)),
+                *(f"{v:.3g}" for v in (r.seconds * 1e3, r.gflops, r.gbytes)),
                 f"{100 * share(r.flops, r.bytes, r.seconds):.0f}",
             )
             for r in self.rows
@@ -165,8 +165,8 @@ class profile:
         head = ("layer", "", "phase", "kernels", "ms", "%", "MFLOP", "MB", "% of roofline")
         body = [
             (
-                *(r.layer, r.kind, r.phase, str(r.calls), f"{r.seconds * 1e3:.2f}"),
-                *(f"{100 * r.seconds / total:.0f}", f"{r.flops / 1e6:.1f}", f"{r.bytes / 1e6:.1f}"),
+                *(r.layer, r.kind, r.phase, str(r.calls), f"{r.seconds * 1e3:.3g}"),
+                *(f"{100 * r.seconds / total:.0f}", f"{r.flops / 1e6:.3g}", f"{r.bytes / 1e6:.3g}"),
                 f"{100 * share(r.flops, r.bytes, r.seconds):.0f}",
             )
             for r in self.layers
