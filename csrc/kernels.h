@@ -41,13 +41,19 @@ namespace hl {
 enum Types : unsigned { F32 = 1, F64 = 2, RAW = 4 };
 
 template <class T>
-constexpr unsigned kTypeBit = 0;
+struct TypeBit;
 template <>
-constexpr unsigned kTypeBit<float> = F32;
+struct TypeBit<float> {
+  enum : unsigned { value = F32 };
+};
 template <>
-constexpr unsigned kTypeBit<double> = F64;
+struct TypeBit<double> {
+  enum : unsigned { value = F64 };
+};
 template <>
-constexpr unsigned kTypeBit<void> = RAW;
+struct TypeBit<void> {
+  enum : unsigned { value = RAW };
+};
 
 struct NotBuilt {};
 template <bool Built, template <class> class F, class T>
@@ -59,7 +65,7 @@ struct SlotOf<true, F, T> {
   using type = const Entry<F<T>>*;
 };
 template <unsigned types, template <class> class F, class T>
-using Slot = typename SlotOf<(types & kTypeBit<T>) != 0, F, T>::type;
+using Slot = typename SlotOf<(types & TypeBit<T>::value) != 0, F, T>::type;
 
 template <class T>
 struct OpTable {

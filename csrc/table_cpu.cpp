@@ -11,7 +11,7 @@ namespace {
 
 template <unsigned types, class T, class Get>
 constexpr auto slot(Get get) {
-  if constexpr ((types & kTypeBit<T>) != 0) {
+  if constexpr ((types & TypeBit<T>::value) != 0) {
     return get.template operator()<T>();
   } else {
     return NotBuilt{};

@@ -255,7 +255,9 @@ def test_no_child_survives_an_exception(error):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_stopped_child_survives_its_parent(number, tmp_path):
     code = (
-        "import sys, time\n"
+        "import signal, sys, time\n"
+        # Jobs in the background of a shell's script start with interrupts ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from handloom.bench.runner import Entry, Ring, terminable\n"
         "with terminable(), Ring([Entry('sum', 'bench_fakes:Sum', 1)]) as ring:\n"
         "    print(ring.children['sum'].pid, flush=True)\n"

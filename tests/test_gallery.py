@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -387,6 +389,44 @@ def test_figures_weights_page_and_json(tmp_path):
     assert json.loads((tmp_path / "new" / "figures.json").read_text()) == report.as_json([result])
 
 
+def chromium() -> str:
+    for name in ("chromium", "chromium-browser", "google-chrome", "chrome", "headless_shell"):
+        found = shutil.which(name)
+        if found:
+            return found
+    pytest.skip("no Chromium")
+
+
+def test_the_page_opens_in_a_browser(tmp_path):
+    pytest.importorskip("matplotlib")
+    browser = chromium()
+    results = [
+        run_task(gallery.get(name), quick=True, out=tmp_path / "out")
+        for name in ("perceptron", "feed_forward")
+    ]
+    page = report.write_html(tmp_path / "page", results)
+    command = [
+        *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+        *(f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000"),
+    ]
+    dumped = subprocess.run(
+        [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120
+    )
+    assert dumped.returncode == 0, dumped.stderr
+    dom = dumped.stdout
+    pictures = sum(len(r.files) for r in results)
+    assert dom.count("<img ") == pictures > 3
+    for result in results:
+        assert f'<a href="#{result.task.name}">' in dom
+        assert f'<h2 id="{result.task.name}">' in dom
+    shot = tmp_path / "page.png"
+    subprocess.run(
+        [*command, "--window-size=1100,1400", f"--screenshot={shot}", page.as_uri()],
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    assert shot.read_bytes().startswith(PNG)
+
+
 def test_every_plot_draws_hard_cases(tmp_path):
     pytest.importorskip("matplotlib")
     from handloom.gallery import pictures, plots
@@ -405,6 +445,14 @@ def test_every_plot_draws_hard_cases(tmp_path):
         plots.bars({"low": 0.1, "high": 0.99}, "points", "accuracy", target=0.95, low=0.9),
         plots.confusion(np.zeros((2, 2), np.int64), ("a", "b"), "nothing"),
         plots.predictions(rng.random(5), rng.random(5), "kg", "scatter"),
+        plots.points({"lr": [(1e-3, 0.5)], "width": [(8, 0.5), (9, 0.5)]}, "trials", "accuracy"),
+        plots.over_log(np.array([1e-6, 1e-5]), np.ones(2), {"here": 1e-5}, "rates", "rate", "loss"),
+        plots.landscape(np.linspace(-1, 1, 3), np.ones(3), "flat"),
+        plots.landscape(np.linspace(-1, 1, 3), rng.random((3, 3)), "plane"),
+        plots.before_after(rng.random(4), {"a": rng.random((2, 4))}, "one panel", "hour"),
+        pictures.heat(
+            images[:2, ..., 0], {"none": images[:2, ..., 0] * 0}, np.zeros((2, 4)), "nowhere"
+        ),
         plots.learning({"test": [1.0, 0.5]}, {"test": [0.5, 0.9]}, "from 0.8 on", low=0.8),
         plots.curves({"a": [1, 2]}, "", "bits", "part"),
         plots.steps({"gone": [0.0, 0.0], "not a number": [np.nan, 1.0]}, "steps", "x", "y"),

@@ -1,8 +1,8 @@
 // Threads, instruction sets, memory, profile: everything about the machine that is not a kernel.
 #include <atomic>
-#include <map>
+#include <chrono>
 #include <mutex>
-#include <string>
+#include <vector>
 
 #include "bind/invoke.h"
 #include "bind/register.h"
@@ -10,15 +10,25 @@
 namespace hl::bind {
 namespace {
 
-struct ProfileRow {
-  int64_t calls = 0;
-  double seconds = 0, flops = 0, bytes = 0;
+using Clock = std::chrono::steady_clock;
+
+// One run of a kernel: when it began after profile_start, on which thread, and in which scope.
+struct ProfileEvent {
+  const char* kernel;
+  const char* algorithm;
+  double begin, seconds, flops, bytes;
+  int64_t scope;
+  int thread;
 };
 struct Profile {
   std::atomic<bool> on{false};
+  std::atomic<int> threads{0};
   std::mutex mutex;
-  std::map<std::pair<std::string, std::string>, ProfileRow> rows;  // by kernel and algorithm
+  Clock::time_point start;
+  std::vector<ProfileEvent> events;
 };
+thread_local int64_t t_scope = 0;  // what Python says that its kernels now belong to
+thread_local int t_number = -1;    // of the threads that have run a kernel under a profile
 Profile& profile() {
   static auto* p = new Profile;  // never destroyed: kernels may still run at exit
   return *p;
@@ -64,12 +74,11 @@ bool profiling() { return profile().on.load(std::memory_order_relaxed); }
 
 void profile_record(const char* kernel, const Plan& plan, double seconds) {
   Profile& p = profile();
+  if (t_number < 0) t_number = p.threads++;
   std::lock_guard lock(p.mutex);
-  ProfileRow& row = p.rows[{kernel, plan.algorithm ? plan.algorithm : ""}];
-  ++row.calls;
-  row.seconds += seconds;
-  row.flops += plan.flops;
-  row.bytes += plan.bytes;
+  const std::chrono::duration<double> end = Clock::now() - p.start;
+  p.events.push_back({kernel, plan.algorithm ? plan.algorithm : "", end.count() - seconds, seconds,
+                      plan.flops, plan.bytes, t_scope, t_number});
 }
 
 void out_of_scratch(const char* kernel, const Plan& plan) {
@@ -109,20 +118,23 @@ void register_runtime(py::module_& m) {
   m.def("profile_start", [] {
     Profile& p = profile();
     std::lock_guard lock(p.mutex);
-    p.rows.clear();
+    p.events.clear();
+    p.start = Clock::now();
     p.on = true;
   });
   m.def("profile_stop", [] {
     Profile& p = profile();
     p.on = false;
     std::lock_guard lock(p.mutex);
-    py::list rows;
-    for (const auto& [key, row] : p.rows) {
-      rows.append(
-          py::make_tuple(key.first, key.second, row.calls, row.seconds, row.flops, row.bytes));
+    py::list events;
+    for (const ProfileEvent& e : p.events) {
+      events.append(py::make_tuple(e.kernel, e.algorithm, e.begin, e.seconds, e.flops, e.bytes,
+                                   e.scope, e.thread));
     }
-    return rows;
+    p.events = {};
+    return events;
   });
+  m.def("profile_scope", [](int64_t scope) { t_scope = scope; });
   py::list names;
 #define HL_KERNEL(name, types) names.append(py::make_tuple(#name, unsigned(types)));
 #include "kernels.def"

@@ -149,6 +149,8 @@ template <class T, class M, class J>
 HL_INLINE T fold_run(const T* x, int64_t n) {
   constexpr int L = kLanes<T>;
   constexpr int64_t kShort = 16;
+  constexpr int64_t kAhead =
+      4096 / int64_t(sizeof(T));  // the next page, which the hardware waits with
   const Vec<T> neutral = set1(J::template kNeutral<T>);
   Vec<T> sum = neutral;
   int64_t i = 0;
@@ -160,7 +162,10 @@ HL_INLINE T fold_run(const T* x, int64_t n) {
     const int64_t stop = least(n, i + (kShort - 1) * 8 * L);
     for (; i + 8 * L <= stop; i += 8 * L) {
 #pragma GCC unroll 8
-      for (int k = 0; k < 8; ++k) a[k] = J::join(a[k], M::map(load(x + i + k * L)));
+      for (int k = 0; k < 8; ++k) {
+        __builtin_prefetch(x + i + k * L + kAhead);
+        a[k] = J::join(a[k], M::map(load(x + i + k * L)));
+      }
     }
     for (int k = 0; k < 4; ++k) a[k] = J::join(a[k], a[k + 4]);
     sum = J::join(sum, J::join(J::join(a[0], a[2]), J::join(a[1], a[3])));

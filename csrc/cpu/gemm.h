@@ -82,7 +82,7 @@ GemmCut gemm_cut(int64_t M, int64_t N, int64_t K, bool a_direct, bool b_direct) 
   g.mr = even_part(M, kTileRows, 1);
   g.nr = kTileColumns<T>;
   // 2 KB along k: a row panel is then at most 28 KB, a column panel of AVX-512 64 KB.
-  g.kc = even_part(K, 2048 / size, 8);
+  g.kc = even_part(K, size == 8 ? 384 : 512, 8);
   g.mb = even_part(M, 4096, g.mr);
   g.nb = even_part(N, 8192 / size, g.nr);
   const int64_t row_panels = ceil_div(g.mb, g.mr), column_panels = ceil_div(g.nb, g.nr);

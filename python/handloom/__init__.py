@@ -21,7 +21,6 @@ from handloom._runtime import (
     get_num_threads,
     get_rng_state,
     manual_seed,
-    profile,
     set_num_threads,
     set_rng_state,
     show_config,
@@ -99,9 +98,23 @@ from handloom.ops import (
 from handloom.tensor import Tensor, from_numpy, tensor
 
 if TYPE_CHECKING:
-    from handloom import cuda, data, io, kernels, models, nn, optim, text, train, vision
+    from handloom import (
+        cuda,
+        data,
+        explain,
+        io,
+        kernels,
+        models,
+        nn,
+        optim,
+        text,
+        train,
+        tune,
+        vision,
+    )
     from handloom._anomaly import detect_anomaly
     from handloom._gradcheck import gradcheck
+    from handloom._profile import profile
     from handloom.io import load, save
 
 clip = clamp
@@ -137,6 +150,7 @@ __all__ = [
     "enable_grad",
     "erf",
     "exp",
+    "explain",
     "expm1",
     "eye",
     "flip",
@@ -204,6 +218,7 @@ __all__ = [
     "train",
     "tril",
     "triu",
+    "tune",
     "use_isa",
     "var",
     "vision",
@@ -217,6 +232,7 @@ _LAZY = {
     "cuda": "handloom.cuda",
     "data": "handloom.data",
     "detect_anomaly": "handloom._anomaly",
+    "explain": "handloom.explain",
     "gradcheck": "handloom._gradcheck",
     "io": "handloom.io",
     "kernels": "handloom.kernels",
@@ -224,9 +240,11 @@ _LAZY = {
     "models": "handloom.models",
     "nn": "handloom.nn",
     "optim": "handloom.optim",
+    "profile": "handloom._profile",
     "save": "handloom.io",
     "text": "handloom.text",
     "train": "handloom.train",
+    "tune": "handloom.tune",
     "vision": "handloom.vision",
 }
 

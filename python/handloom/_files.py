@@ -69,3 +69,23 @@ def gunzip(content: bytes, name: str) -> bytes:
         return gzip.decompress(content)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{name}: the gzip stream is damaged or truncated ({error})") from None
+
+
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Removes what `write_atomically(path)` of a process that was killed has left behind."""
+    directory, name = os.path.split(os.path.realpath(path))
+    prefix = f".{name[:200]}."
+    for entry in os.listdir(directory) if os.path.isdir(directory) else ():
+        process = entry[len(prefix) :].partition("-")[0]
+        if entry.startswith(prefix) and entry.endswith(".tmp") and not _lives(process):
+            os.unlink(os.path.join(directory, entry))
+
+
+def _lives(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return not process.isdecimal()
+    except OSError:
+        pass  # someone else's
+    return True

@@ -1,12 +1,12 @@
-"""The machine as the user sees it: threads, instruction sets, random state, profile, memory."""
+"""The machine as the user sees it: threads, instruction sets, random state, memory."""
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from handloom import _C
 
@@ -166,59 +166,6 @@ def get_rng_state() -> dict[str, int]:
 def set_rng_state(state: dict[str, int]) -> None:
     """Sets the state of the calling thread's generator."""
     _threads.generator.load_state(state)
-
-
-# profile
-
-
-class ProfileRow(NamedTuple):
-    """One kernel with one of its algorithms."""
-
-    kernel: str
-    algorithm: str
-    calls: int
-    seconds: float
-    gflops: float  # GFLOP/s
-    gbytes: float  # GB/s of the data that has to move at least
-
-
-class profile:
-    """Collects what the kernels do within a `with` block.
-
-    Example:
-        >>> with hl.profile() as p:
-        ...     loss.backward()
-        >>> print(p)
-    """
-
-    def __init__(self) -> None:
-        self.rows: list[ProfileRow] = []
-
-    def __enter__(self) -> profile:
-        _C.profile_start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        rows = [
-            ProfileRow(name, algorithm, calls, seconds, _rate(flops, seconds), _rate(size, seconds))
-            for name, algorithm, calls, seconds, flops, size in _C.profile_stop()
-        ]
-        self.rows = sorted(rows, key=lambda row: -row.seconds)
-
-    def __iter__(self) -> Iterator[ProfileRow]:
-        return iter(self.rows)
-
-    def __str__(self) -> str:
-        head = ("kernel", "algorithm", "calls", "ms", "GFLOP/s", "GB/s")
-        body = [
-            (r.kernel, r.algorithm, str(r.calls), *(f"{v:.2f}" for v in (r.seconds * 1e3, *r[4:])))
-            for r in self.rows
-        ]
-        return table(head, body, numbers=4)
-
-
-def _rate(amount: float, seconds: float) -> float:
-    return amount / seconds / 1e9 if seconds > 0 else 0.0
 
 
 def table(head: tuple[str, ...], body: Sequence[tuple[str, ...]], numbers: int) -> str:

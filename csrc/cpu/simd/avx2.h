@@ -80,7 +80,10 @@ HL_INLINE Vec<uint64_t> mul_low(Vec<uint64_t> a, Vec<uint64_t> b) {
   return (Vec<uint64_t>)_mm256_mul_epu32((__m256i)a, (__m256i)b);
 }
 
-HL_INLINE bool any(Vec<int32_t> mask) { return !_mm256_testz_si256((__m256i)mask, (__m256i)mask); }
-HL_INLINE bool any(Vec<int64_t> mask) { return !_mm256_testz_si256((__m256i)mask, (__m256i)mask); }
+// Of any lanes: compilers do not agree on the type that a comparison of doubles has.
+template <class M>
+HL_INLINE bool any(M mask) {
+  return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
+}
 
 }  // namespace hl::cpu::HL_ISA

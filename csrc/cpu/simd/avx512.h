@@ -91,10 +91,9 @@ HL_INLINE Vec<double> scale(Vec<double> v, Vec<double> n) {
   return (Vec<double>)_mm512_maskz_scalef_pd(0xff, (__m512d)v, (__m512d)n);
 }
 
-HL_INLINE bool any(Vec<int32_t> mask) {
-  return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
-}
-HL_INLINE bool any(Vec<int64_t> mask) {
+// Of any lanes: compilers do not agree on the type that a comparison of doubles has.
+template <class M>
+HL_INLINE bool any(M mask) {
   return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask) != 0;
 }
 

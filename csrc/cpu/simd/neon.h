@@ -63,7 +63,10 @@ HL_INLINE V greater(V a, V b) {
   return a > b ? a : b;
 }
 
-HL_INLINE bool any(Vec<int32_t> mask) { return vmaxvq_u32((uint32x4_t)mask) != 0; }
-HL_INLINE bool any(Vec<int64_t> mask) { return vmaxvq_u32((uint32x4_t)mask) != 0; }
+// Of any lanes: compilers do not agree on the type that a comparison of doubles has.
+template <class M>
+HL_INLINE bool any(M mask) {
+  return vmaxvq_u32((uint32x4_t)mask) != 0;
+}
 
 }  // namespace hl::cpu::HL_ISA

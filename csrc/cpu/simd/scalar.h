@@ -80,7 +80,11 @@ HL_INLINE V greater(V a, V b) {
   return a > b ? a : b;
 }
 
-HL_INLINE bool any(Vec<int32_t> m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }
-HL_INLINE bool any(Vec<int64_t> m) { return (m[0] | m[1]) != 0; }
+// Of any lanes: compilers do not agree on the type that a comparison of doubles has.
+template <class M>
+HL_INLINE bool any(M mask) {
+  const Vec<int64_t> halves = (Vec<int64_t>)mask;
+  return (halves[0] | halves[1]) != 0;
+}
 
 }  // namespace hl::cpu::HL_ISA

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
 
 Sizes = int | Sequence[int]
 Factors = float | Sequence[float]
@@ -38,8 +41,8 @@ def mode_of(op: str, mode: str, axes: int, align_corners: bool | None) -> str:
 
 def factors_of(op: str, scale_factor: Factors, axes: int) -> list[float]:
     """One positive factor for each axis."""
-    if isinstance(scale_factor, Sequence):
-        factors = [float(f) for f in scale_factor]
+    if isinstance(scale_factor, Sequence) or np.ndim(scale_factor) > 0:
+        factors = [float(f) for f in cast("Sequence[float]", scale_factor)]
     else:
         factors = [float(scale_factor)] * axes
     if len(factors) != axes or not all(f > 0 and math.isfinite(f) for f in factors):

@@ -35,6 +35,7 @@ _NAMES = (
     "fcn",
     "unet",
     "deeplab",
+    "augmentation",
     "transfer",
     "yolo",
     "ssd",
@@ -59,8 +60,12 @@ _NAMES = (
     "progressive",
     "stylegan",
     "depth",
+    "pointing",
+    "remedies",
     "descent",
     "optimizers",
+    "regularisation",
+    "tuning",
     "controls",
 )
 

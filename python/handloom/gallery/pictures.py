@@ -196,6 +196,40 @@ def looks(images: Array, weights: Array, words: Sequence[Sequence[str]], title: 
     return figure
 
 
+def heat(images: Array, maps: Mapping[str, Array], boxes: Array, title: str) -> Figure:
+    """Draws images (count, H, W) in a row, and below them each map (count, H, W) over them.
+
+    `boxes` (count, 4) are drawn as lines; what a map has below 0 is left out.
+    """
+    from matplotlib.patches import Rectangle
+
+    count, rows = len(images), 1 + len(maps)
+    with figure_of(title, count, rows, width=1.3 + 1.1 * count, height=0.5 + 1.13 * rows) as (
+        figure,
+        axes,
+    ):
+        for k, axis in enumerate(axes):
+            row, i = divmod(k, count)
+            axis.imshow(images[i], cmap="gray", vmin=0, vmax=1)
+            if row:
+                found = np.maximum(list(maps.values())[row - 1][i], 0)
+                shade = np.zeros((*found.shape, 4))
+                shade[..., :3] = 1.0, 0.45, 0.0
+                shade[..., 3] = found / max(found.max(), 1e-12)
+                axis.imshow(
+                    shade, extent=(-0.5, images.shape[2] - 0.5, images.shape[1] - 0.5, -0.5)
+                )
+            x0, y0, x1, y1 = boxes[i] - 0.5
+            axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec="white", lw=0.9))
+            axis.set(xticks=(), yticks=())
+            axis.grid(visible=False)
+            axis.spines[:].set_visible(False)
+            if i == 0:
+                name = ("image", *maps)[row]
+                axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8.5)
+    return figure
+
+
 def kernels(weights: Array, title: str, columns: int = 8) -> Figure:
     """Draws filters along time (count, taps) as bars around zero."""
     rows = -(-len(weights) // columns)

@@ -147,6 +147,76 @@ def paths(
     return figure
 
 
+def points(panels: Mapping[str, Sequence[tuple[float, float]]], title: str, label: str) -> Figure:
+    """Draws panels of points `(x, y)`, x logarithmic; a panel's name is its x axis."""
+    from matplotlib.ticker import NullFormatter
+
+    with figure_of(title, len(panels), width=3.2 * len(panels), share_y=True) as (figure, axes):
+        for axis, (name, found) in zip(axes, panels.items()):
+            x, y = zip(*found)
+            best = int(np.argmax(y))
+            axis.scatter(x, y, s=36, color=COLOURS[0], zorder=2)
+            axis.scatter(x[best], y[best], s=36, color=COLOURS[1], zorder=3, label="the best")
+            axis.set_xscale("log")
+            axis.xaxis.set_minor_formatter(NullFormatter())
+            axis.set_xlabel(name)
+        axes[0].set_ylabel(label)
+        axes[0].legend(loc="lower right")
+    return figure
+
+
+def over_log(
+    x: Array, y: Array, marks: Mapping[str, float], title: str, x_label: str, y_label: str
+) -> Figure:
+    """Draws a line over a logarithmic axis, with some places on it named."""
+    with figure_of(title) as (figure, axes):
+        axes[0].plot(x, y, color=COLOURS[0])
+        for (name, place), colour in zip(marks.items(), COLOURS[1:]):
+            axes[0].axvline(
+                place, color=colour, lw=1.2, ls=(0, (4, 3)), label=f"{name}: {place:.2g}"
+            )
+        axes[0].set_xscale("log")
+        axes[0].set(xlabel=x_label, ylabel=y_label)
+        axes[0].legend()
+    return figure
+
+
+def before_after(
+    before: Array, after: Mapping[str, Array], title: str, x_label: str, columns: int = 3
+) -> Figure:
+    """Draws panels of series (count, T) over the one (T,) that they were made of, in grey."""
+    rows = -(-len(after) // columns)
+    size = {"width": 3.2 * columns, "height": 0.6 + 1.9 * rows}
+    with figure_of(title, columns, rows, share_y=True, **size) as (figure, axes):
+        for axis in axes[len(after) :]:
+            axis.set_axis_off()
+        for axis, (name, series) in zip(axes, after.items()):
+            axis.plot(series.T, color=COLOURS[0], lw=1.0, alpha=0.6)
+            axis.plot(before, color=FAINT, lw=2.6, zorder=1)
+            axis.set_title(name)
+        for axis in axes[-columns:]:
+            axis.set_xlabel(x_label)
+    return figure
+
+
+def landscape(steps: Array, losses: Array, title: str) -> Figure:
+    """Draws losses over one direction as a line, over two as a map with contours."""
+    square = losses.ndim == 2
+    with figure_of(title, width=5.0, height=4.2 if square else 3.3) as (figure, (axis,)):
+        if square:
+            shown = axis.contourf(steps, steps, losses.T, levels=24, cmap=blues().reversed())
+            axis.contour(steps, steps, losses.T, levels=12, colors=INK, linewidths=0.4)
+            figure.colorbar(shown, ax=axis).set_label("loss")
+            axis.set(xlabel="first direction", ylabel="second direction", aspect="equal")
+        else:
+            axis.plot(steps, losses, color=COLOURS[0])
+            axis.set(xlabel="step along a random direction", ylabel="loss")
+        here = 0.0 if square else losses[len(steps) // 2]
+        axis.plot(0, here, "o", color=COLOURS[1], ms=4)
+        axis.grid(visible=not square)
+    return figure
+
+
 def layers(norms: Mapping[str, Sequence[float]], title: str) -> Figure:
     """Draws the norm of the gradient of each layer, one line for each network, logarithmic."""
     with figure_of(title) as (figure, axes):

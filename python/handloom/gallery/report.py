@@ -131,12 +131,15 @@ def write_json(path: Path, results: Sequence[Result]) -> None:
 
 
 def write_html(directory: Path, results: Sequence[Result]) -> Path:
-    """Writes `index.html`, a page of its own with every figure in it, and returns its path."""
+    """Writes `index.html`, a page of its own with every figure in it, and returns its path.
+
+    An index comes first: each task with its headline, and whether it has kept its promises.
+    """
     from .._files import write_atomically
 
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "index.html"
-    body = "\n".join(_section(result) for result in results)
+    body = "\n".join([_index(results), *(_section(result) for result in results)])
     write_atomically(path, _PAGE.replace("@BODY@", body).encode())
     return path
 
@@ -157,18 +160,40 @@ def _finite(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
+_BADGES = {True: '<b class="good">ok</b>', False: '<b class="bad">missed</b>', None: ""}
+_KINDS = {".png": "png", ".gif": "gif"}
+
+
+def _index(results: Sequence[Result]) -> str:
+    from html import escape
+
+    rows = []
+    for r in results:
+        head = r.checks[0] if r.checks else None
+        rows.append(
+            [
+                f'<a href="#{r.task.name}">{escape(r.task.title)}</a>',
+                escape(head.metric) if head else "",
+                number(head.value) if head else "",
+                bound(head) if head else "",
+                f"{r.seconds:.1f} s",
+                _BADGES[r.passed],
+            ]
+        )
+    return f"<nav>{_grid(('task', 'headline', 'figure', 'target', 'time', ''), rows)}</nav>"
+
+
 def _section(result: Result) -> str:
     from base64 import b64encode
     from html import escape
 
-    marks = {True: '<b class="good">ok</b>', False: '<b class="bad">missed</b>', None: ""}
     rows = [
         [
             escape(c.metric),
             number(c.value),
             bound(c),
             number(c.baseline),
-            marks[c.passed if result.judged else None],
+            _BADGES[c.passed if result.judged else None],
         ]
         for c in result.checks
     ]
@@ -180,10 +205,10 @@ def _section(result: Result) -> str:
     ]
     parts += [f'<p class="bad">{escape(problem)}</p>' for problem in result.problems]
     for path in result.files:
-        if path.suffix == ".png":
+        if path.suffix in _KINDS:
             image = b64encode(path.read_bytes()).decode()
-            name = escape(path.stem)
-            parts.append(f'<img alt="{name}" src="data:image/png;base64,{image}">')
+            source = f"data:image/{_KINDS[path.suffix]};base64,{image}"
+            parts.append(f'<img alt="{escape(path.stem)}" loading="lazy" src="{source}">')
     for table in result.tables:
         body = [[escape(cell) for cell in row] for row in table.rows]
         parts += [f"<h3>{escape(table.title)}</h3>", _grid(table.columns, body)]
@@ -202,13 +227,15 @@ _PAGE = """<!doctype html>
 <title>The handloom gallery</title>
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; color: #222b33; background: #fff;
-       max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+       max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
 h2 { margin: 3rem 0 0; border-top: 1px solid #e6e9ec; padding-top: 1.5rem; }
 p { color: #56616b; margin: .25rem 0 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }
 th { text-align: left; font-weight: 600; color: #56616b; }
 th, td { padding: .3rem 1rem .3rem 0; border-bottom: 1px solid #e6e9ec; }
 td + td, th + th { text-align: right; font-variant-numeric: tabular-nums; }
+nav td:nth-child(2), nav th:nth-child(2) { text-align: left; color: #56616b; font-size: .85em; }
+a { color: #0072b2; text-decoration: none; } a:hover { text-decoration: underline; }
 img { max-width: 100%; height: auto; display: block; margin: 1rem 0; }
 .good { color: #009e73; } .bad { color: #b00020; }
 </style>

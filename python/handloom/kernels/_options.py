@@ -49,7 +49,8 @@ def choice(op: str, name: str, value: str, known: Mapping[str, V]) -> V:
 def number(op: str, name: str, value: float) -> float:
     """``value`` as a float; TypeError for what is no number."""
     try:
-        if not isinstance(value, (str, bytes)):
+        # NumPy before 2.4 takes an array of one element for a number, and warns.
+        if not isinstance(value, (str, bytes)) and getattr(value, "ndim", 0) == 0:
             return float(value)
     except (TypeError, ValueError):
         pass

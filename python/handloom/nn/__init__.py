@@ -75,6 +75,7 @@ from handloom.nn.losses import (
     SmoothL1Loss,
 )
 from handloom.nn.module import Module
+from handloom.nn.noise import GaussianNoise
 from handloom.nn.norm import (
     AdaIN,
     BatchNorm1d,
@@ -215,6 +216,7 @@ __all__ = [
     "GRUCell",
     "GaussianKLLoss",
     "GaussianNLLLoss",
+    "GaussianNoise",
     "GlobalAvgPool",
     "GlobalMaxPool",
     "GlobalMinPool",

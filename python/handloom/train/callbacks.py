@@ -12,7 +12,7 @@ import numpy as np
 from .history import rises
 
 if TYPE_CHECKING:
-    from .loop import Run
+    from .trainer import Run
 
 Hook = Callable[["Run"], object]
 
@@ -32,6 +32,9 @@ class Callback:
     def on_epoch_begin(self, run: Run) -> None:
         """Before the first batch of an epoch."""
 
+    def on_backward_end(self, run: Run) -> None:
+        """After the gradients of a step are there, before they are clipped and used."""
+
     def on_step_end(self, run: Run) -> None:
         """After each step of the optimiser."""
 
@@ -40,6 +43,13 @@ class Callback:
 
     def on_train_end(self, run: Run) -> None:
         """After the last epoch, also where training was stopped."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint of the run has to keep of the callback; nothing by default."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state_dict` returned, after `on_train_begin`."""
 
 
 class LambdaCallback(Callback):
@@ -53,6 +63,7 @@ class LambdaCallback(Callback):
         *,
         on_train_begin: Hook | None = None,
         on_epoch_begin: Hook | None = None,
+        on_backward_end: Hook | None = None,
         on_step_end: Hook | None = None,
         on_epoch_end: Hook | None = None,
         on_train_end: Hook | None = None,
@@ -60,6 +71,7 @@ class LambdaCallback(Callback):
         hooks = {
             "on_train_begin": on_train_begin,
             "on_epoch_begin": on_epoch_begin,
+            "on_backward_end": on_backward_end,
             "on_step_end": on_step_end,
             "on_epoch_end": on_epoch_end,
             "on_train_end": on_train_end,
@@ -139,6 +151,13 @@ class EarlyStopping(Callback):
             run.model.load_state_dict(self._weights)
             self._weights = None
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_epoch": self.best_epoch, "weights": self._weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self._weights = state["weights"]
+
 
 class Checkpoint(Callback):
     """Saves the model's weights as a safetensors file after each epoch, or each better one.
@@ -185,6 +204,12 @@ class Checkpoint(Callback):
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         save(path, run.model.state_dict(), metadata={"epoch": str(run.epoch + 1)})
         self.saved = path
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self._best, "saved": self.saved}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._best, self.saved = state["best"], state["saved"]
 
 
 class TerminateOnNaN(Callback):

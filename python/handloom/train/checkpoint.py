@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 
 from ..io.weights import Path, load, load_metadata, save
 
-_KEY = "handloom_checkpoint"
+_KEY, _DIGEST = "handloom_checkpoint", "handloom_sha256"
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Saves a nested state: dicts and lists of arrays, numbers, text and None.
 
     What `state_dict()` of modules, optimisers, schedules, `EMA` and `Adversarial` return fits. The
-    arrays are the file's tensors, everything else is text in its header; the file is written whole
-    or not at all.
+    arrays are the file's tensors, everything else is text in its header. The file is written whole
+    or not at all: under another name first, flushed to the disk, then renamed over the old one. A
+    checksum over all of it tells `load_checkpoint` that not a bit has changed.
 
     Args:
         path: By custom `*.safetensors`.
@@ -24,13 +26,14 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
     Raises:
         TypeError: A value of another kind.
-        OSError: The file cannot be written.
+        OSError: The file cannot be written; one that was there before is as it was.
     """
     arrays: dict[str, Any] = {}
     tree = _pack(state, "state", arrays)
     import json  # not needed by those who only train
 
-    save(path, arrays, metadata={_KEY: json.dumps(tree)})
+    text = json.dumps(tree)
+    save(path, arrays, metadata={_KEY: text, _DIGEST: _digest(text, arrays)})
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -38,16 +41,32 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, or holds weights only.
+        ValueError: The file is damaged (truncated, or a bit of it has changed), or holds weights
+            only.
     """
+    name = os.fspath(path)
     metadata = load_metadata(path)
     if _KEY not in metadata:
-        raise ValueError(f"load_checkpoint: {path} holds weights, but no checkpoint")
-    arrays = load(path)
+        raise ValueError(f"load_checkpoint: {name} holds weights, but no checkpoint")
+    arrays, text = load(path), metadata[_KEY]
+    if metadata.get(_DIGEST) != _digest(text, arrays):
+        raise ValueError(f"load_checkpoint: {name} is damaged: its checksum does not fit")
     import json
 
-    state: dict[str, Any] = _unpack(json.loads(metadata[_KEY]), arrays)
+    state: dict[str, Any] = _unpack(json.loads(text), arrays)
     return state
+
+
+def _digest(text: str, arrays: dict[str, Any]) -> str:
+    """SHA-256 over the tree and every array with its name, kind and shape."""
+    from hashlib import sha256
+
+    found = sha256(text.encode("utf-8", "surrogatepass"))
+    for name in sorted(arrays):
+        array = np.asarray(arrays[name], order="C")
+        found.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
+        found.update(array.reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
 
 
 def _pack(value: Any, where: str, arrays: dict[str, Any]) -> Any:
@@ -68,6 +87,8 @@ def _pack(value: Any, where: str, arrays: dict[str, Any]) -> Any:
     if hasattr(value, "numpy"):
         value = value.numpy()
     if isinstance(value, np.ndarray):
+        while where in arrays:  # {"a": {"b": …}, "a.b": …}
+            where += "'"
         arrays[where] = value
         return {"array": where}
     raise TypeError(

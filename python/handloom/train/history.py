@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..io.weights import Path
 
 _HIGHER_IS_BETTER = ("accuracy", "auc", "precision", "recall", "f1", "f1_score", "r2", "r2_score")
 
@@ -69,6 +73,29 @@ class History:
             raise ValueError(f"History.best: {name!r} is NaN in every epoch")
         value, epoch = min(values)
         return epoch, sign * value
+
+    def plot(self, path: Path) -> None:
+        """Draws the learning curves as a PNG: a panel for each figure, training and validation.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+            ValueError: There is no epoch.
+            OSError: The file cannot be written.
+        """
+        if not self.epochs:
+            raise ValueError("History.plot: there is no epoch")
+        from pathlib import Path
+
+        from ..gallery import plots
+
+        if not plots.available():
+            raise ImportError('History.plot needs matplotlib: pip install "handloom[gallery]"')
+        panels: dict[str, dict[str, list[float]]] = {}
+        for name in self.names:
+            if name != "seconds":
+                line = "validation" if name.startswith("val_") else "training"
+                panels.setdefault(name.removeprefix("val_"), {})[line] = self[name]
+        plots.save(plots.curves_by_epoch(panels, "Learning curves"), Path(path))
 
     def __repr__(self) -> str:
         last = " · ".join(f"{k} {v:.4g}" for k, v in self.epochs[-1].items()) if self.epochs else ""

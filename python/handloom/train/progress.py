@@ -1,4 +1,7 @@
-"""A live line on a terminal: epoch, bar, loss, metrics, samples a second, time left."""
+"""A live line on a terminal: epoch, bar, loss, metrics, samples a second, time left.
+
+Where there is no terminal, a plain line of it every few seconds.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +11,26 @@ from typing import IO, Any
 
 from .history import History
 
-# A bar that is drawn more often than this costs more than it tells.
+# A bar that is drawn more often than this costs more than it tells; a file fills with lines.
 _SECONDS_BETWEEN_DRAWS = 0.1
+_SECONDS_BETWEEN_LINES = 5.0
 _BAR_CELLS = 24
 _Parts = list[tuple[str, str]]
 _NOT_SHOWN = ("lr", "seconds", "grad_norm")
 
 
 class ProgressBar:
-    """Shows a run of `fit` on a terminal, in colour where rich is installed; silent elsewhere.
+    """Shows a run of `fit`: a live line on a terminal, in colour where rich is installed.
 
     `fit` makes one by itself; make your own for another label or stream, or to erase the line at
     the end.
 
     Args:
         label: What the line begins with; True for none, False to show nothing.
-        stream: Where to; None is the standard error. Nothing is shown where it is not a terminal.
-        keep: Whether the last line stays, with the result.
+        stream: Where to; None is the standard error. Where it is not a terminal, a line of text is
+            written every five seconds, and one with the result.
+        keep: Whether the last line stays, with the result; without it a stream that is not a
+            terminal gets nothing.
         plain: Text only, even where rich is installed.
     """
 
@@ -38,33 +44,49 @@ class ProgressBar:
     ) -> None:
         self._stream = sys.stderr if stream is None else stream
         self._label = label if isinstance(label, str) else ""
-        self._shown = label is not False and self._stream.isatty()
+        self._live = self._stream.isatty()
+        self._wanted = label is not False and (self._live or keep)
         self._keep, self._plain = keep, plain
-        self._writer: _Rich | _Plain | None = None
+        self._pause = _SECONDS_BETWEEN_DRAWS if self._live else _SECONDS_BETWEEN_LINES
+        self._writer: _Rich | _Plain | _Lines | None = None
 
-    def begin(self, epochs: int, batches: int | None) -> None:
-        """Before the first epoch; `batches` in an epoch, where it is known."""
+    @property
+    def shown(self) -> bool:
+        """Whether the run under way is shown at all."""
+        return self._writer is not None
+
+    def begin(self, epochs: int, batches: int | None, done: int = 0) -> None:
+        """Before the first epoch of this run; `batches` in an epoch, where it is known.
+
+        `done` epochs were trained before, in a run that this one goes on with.
+        """
         self._epochs, self._batches = epochs, batches
-        self._epoch = self._done = self._samples = 0
-        self._in_epoch = 0
+        self._epoch, self._before = done, done
+        self._done = self._samples = 0
+        self._in_epoch = self._in_mean = 0
+        self._mean = 0.0
         self._figures: dict[str, float] = {}
         self._begin = time.perf_counter()
         self._drawn = self._begin
-        if self._shown:
+        if self._wanted and not self._live:
+            self._writer = _Lines(self._stream)
+        elif self._wanted:
             rich = None if self._plain else _rich()
             self._writer = _Plain(self._stream) if rich is None else rich(self._stream)
 
     def step(self, batches: int, samples: int, loss: float) -> None:
-        """After a step: its batches and samples, and the mean loss of the epoch so far."""
+        """After a step: its batches, its samples and their mean loss."""
         if self._writer is None:
             return
         self._done += batches
         self._in_epoch += batches
         self._samples += samples
+        self._in_mean += samples
+        self._mean += (loss - self._mean) * samples / max(1, self._in_mean)
         now = time.perf_counter()
-        if now - self._drawn >= _SECONDS_BETWEEN_DRAWS:
+        if now - self._drawn >= self._pause:
             self._drawn = now
-            self._figures["loss"] = loss
+            self._figures["loss"] = self._mean
             self._draw(now)
 
     def epoch(self, logs: dict[str, float]) -> None:
@@ -74,10 +96,11 @@ class ProgressBar:
         self._epoch += 1
         # An iterable without a length has told it now.
         self._batches = self._batches or self._in_epoch
-        self._in_epoch = 0
+        self._in_epoch = self._in_mean = 0
+        self._mean = 0.0
         self._figures = {name: v for name, v in logs.items() if name not in _NOT_SHOWN}
         now = time.perf_counter()
-        if now - self._drawn >= _SECONDS_BETWEEN_DRAWS:
+        if now - self._drawn >= self._pause:
             self._drawn = now
             self._draw(now)
 
@@ -96,7 +119,7 @@ class ProgressBar:
     def _share(self) -> float | None:
         if not self._batches:
             return None
-        return min(1.0, self._done / (self._batches * self._epochs))
+        return min(1.0, self._done / (self._batches * max(1, self._epochs - self._before)))
 
     def _draw(self, now: float) -> None:
         assert self._writer is not None
@@ -113,6 +136,10 @@ class ProgressBar:
         if left and share:
             parts.append(("", f"{_clock(elapsed / share - elapsed)} left"))
         return parts
+
+
+def _text(parts: _Parts) -> str:
+    return " | ".join(" ".join(part).strip() for part in parts)
 
 
 def _bar_cells(columns: int) -> int:
@@ -134,7 +161,7 @@ class _Plain:
             cells = _bar_cells(get_terminal_size().columns)
             full = round(share * cells)
             bar = f"[{'=' * full}{' ' * (cells - full)}] "
-        line = bar + " | ".join(" ".join(part).strip() for part in parts)
+        line = bar + _text(parts)
         # A line that wraps could not be written over.
         self._write("\r\x1b[2K" + line[: get_terminal_size().columns - 1])
 
@@ -144,6 +171,20 @@ class _Plain:
     def _write(self, text: str) -> None:
         self._stream.write(text)
         self._stream.flush()
+
+
+class _Lines:
+    """One line after the other, without a character that moves anything."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def draw(self, share: float | None, parts: _Parts) -> None:
+        self._stream.write(_text(parts) + "\n")
+        self._stream.flush()
+
+    def close(self, keep: bool) -> None:
+        pass
 
 
 class _Rich:
