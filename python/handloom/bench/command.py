@@ -83,7 +83,7 @@ def _can_plot() -> bool:
 
     if find_spec("matplotlib") is None:
         print(
-            "handloom bench: --plot needs matplotlib: pip install handloom[gallery]",
+            'handloom bench: --plot needs matplotlib: pip install "handloom[gallery]"',
             file=sys.stderr,
         )
         return False

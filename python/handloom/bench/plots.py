@@ -44,7 +44,7 @@ def draw(report: Mapping[str, Any], folder: Path) -> list[Path]:
     try:
         import matplotlib
     except ImportError:
-        raise ImportError("plots: matplotlib is missing: pip install handloom[gallery]") from None
+        raise ImportError('plots: matplotlib is missing: pip install "handloom[gallery]"') from None
     matplotlib.use("Agg")
     folder.mkdir(parents=True, exist_ok=True)
     style: Any = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,12 @@ class Data(NamedTuple):
     description: str
     train_size: int | None = None
     lengths: Array | None = None
+
+    def __repr__(self) -> str:
+        def shown(value: Any) -> str:
+            return f"{value.dtype}{value.shape}" if isinstance(value, np.ndarray) else repr(value)
+
+        return f"Data({', '.join(f'{k}={shown(v)}' for k, v in self._asdict().items())})"
 
 
 class _Entry(NamedTuple):

@@ -58,7 +58,7 @@ def save(
     if not isinstance(state_dict, Mapping):
         raise TypeError(
             "save: state_dict expects a mapping of names to arrays, "
-            f"got {type(state_dict).__name__}"
+            f"got {type(state_dict).__name__}; write save(path, model.state_dict())"
         )
     arrays = {}
     for name, value in state_dict.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,13 +47,13 @@ class Explanations(tuple[Explanation, ...]):
     def __str__(self) -> str:
         from .._runtime import table
 
-        head = ("kernel", "algorithm", "bound", "tile", "scratch", "MFLOP", "MB")
+        head = ("kernel", "algorithm", "bound", "tile", "scratch kB", "MFLOP", "MB")
         reasons = dict.fromkeys(f"{row.algorithm}: {row.why}" for row in self if row.why)
         body = [
             (
                 *(row.kernel, row.algorithm, row.bound),
-                *(" x ".join(map(str, row.tile)) if any(row.tile) else "-", str(row.scratch)),
-                *(f"{row.flops / 1e6:.3f}", f"{row.bytes / 1e6:.3f}"),
+                " x ".join(map(str, row.tile)) if any(row.tile) else "-",
+                *(f"{row.scratch / 1e3:.3f}", f"{row.flops / 1e6:.3f}", f"{row.bytes / 1e6:.3f}"),
             )
             for row in self
         ]
@@ -84,8 +85,9 @@ def explain(op: str, *shapes: Any, dtype: str = "float32", **options: Any) -> Ex
 
     function: Callable[..., Any] | None = getattr(kernels, op, None)
     if function is None or op.startswith("_") or not callable(function):
-        names = ", ".join(sorted(name for name in kernels.__all__ if name[0].islower()))
-        raise ValueError(f"explain: unknown op {op!r}; choose from {names}")
+        names = get_close_matches(op, kernels.__all__, n=5)
+        hint = f"did you mean {', '.join(names)}?" if names else "dir(handloom.kernels) lists them"
+        raise ValueError(f"explain: unknown op {op!r}; {hint}")
     arguments = [np.empty(s, dtype) if _is_shape(s) else s for s in shapes]
     rows = _C.explain(lambda: function(*arguments, **options))
     return Explanations(

@@ -25,7 +25,7 @@ def load_into(
     problems = []
     if strict:
         missing = [k for k in targets if k not in arrays]
-        unexpected = [k for k in arrays if k not in targets]
+        unexpected = sorted(k for k in arrays if k not in targets)
         if missing:
             problems.append(f"missing: {', '.join(missing)}")
         if unexpected:

@@ -36,6 +36,11 @@ class Optimizer:
         self._plans: list[_Plan | None] = []
         if isinstance(params, Tensor):
             raise TypeError(f"{self._name()}: params is a Tensor, expected an iterable of tensors")
+        if hasattr(params, "parameters"):
+            raise TypeError(
+                f"{self._name()}: params is a {type(params).__name__}, expected an iterable of "
+                "tensors: model.parameters()"
+            )
         groups: list[Any] = list(params)
         if not groups:
             raise ValueError(f"{self._name()}: params is empty")

@@ -109,7 +109,10 @@ def fit(
         if checkpoint is None:
             raise ValueError(f"{op}: checkpoint_every expects a checkpoint= with it")
     if not callable(loss):
-        raise TypeError(f"{op}: loss expects a function, got {type(loss).__name__}")
+        raise TypeError(
+            f"{op}: loss expects a function, got {type(loss).__name__}; those that PyTorch has are "
+            "in handloom.nn.functional"
+        )
     named = named_metrics(metrics, op)
     hooks = _checked_callbacks(callbacks)
     loader = batches(data, batch_size, op, shuffle=True, seed=_seed(seed))
