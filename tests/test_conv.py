@@ -151,6 +151,11 @@ BAD: list[tuple[Any, type[Exception], str]] = [
     (lambda: kernels.conv2d(X, W, groups=0), ValueError, "groups is 0"),
     (lambda: kernels.conv2d(X, W[..., :1].copy(), groups=4), ValueError, "4 groups do not divide"),
     (lambda: kernels.conv2d(X, W, padding=8, padding_mode="reflect"), ValueError, "does not fit"),
+    (
+        lambda: kernels.conv2d(X[:, :0].copy(), W, padding=1, padding_mode="replicate"),
+        ValueError,
+        "axis 0 of x is empty, so replicate padding has nothing to repeat",
+    ),
     (lambda: kernels.conv2d(X, W, padding_mode="mirror"), ValueError, "padding_mode"),
     (lambda: kernels.conv2d(X, W, np.zeros(5, "f4")), ValueError, r"b has shape \(5,\)"),
     (lambda: kernels.conv2d(X, W, activation="step"), ValueError, "unknown activation"),

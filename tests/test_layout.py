@@ -242,6 +242,11 @@ READ_ONLY.flags.writeable = False
         (lambda: kernels.concat([F, I]), TypeError, r"arrays\[1\] is int64 but arrays\[0\]"),
         (lambda: kernels.concat([F, F.T]), ValueError, r"arrays\[1\] has shape \(3, 2\)"),
         (lambda: kernels.concat([F], 2), ValueError, "axis is 2"),
+        (lambda: kernels.stack([F], 3), ValueError, r"stack: axis is 3, but arrays\[0\] has shape"),
+        (lambda: kernels.stack([F], -4), ValueError, "stack: axis is -4"),
+        (lambda: kernels.stack([F, [1.0]]), TypeError, r"stack: arrays\[1\] is a list"),
+        (lambda: kernels.flip(F, 2), ValueError, r"flip: axis is 2, but x has shape \(2, 3\)"),
+        (lambda: kernels.flip(F, (0, -2)), ValueError, r"flip: axis is \(0, -2\)"),
         (lambda: kernels.pad(F, [(1, 1)]), ValueError, "pairs has 1 entries"),
         (lambda: kernels.pad(F, [(1, 1), (-1, 0)]), ValueError, r"pairs\[1\] is \(-1, 0\)"),
         (

@@ -182,8 +182,8 @@ def test_sum_to_undoes_broadcasting():
     assert kernels.sum_to(x, (2, 3, 4)) is x
     with pytest.raises(ValueError, match=r"sum_to: x has shape \(2, 3, 4\), which is no broadcast"):
         kernels.sum_to(x, (2, 4))
-    with pytest.raises(ValueError, match=r"sum_to: shape is .*, a size is negative"):
-        kernels.sum_to(x, (-3,))
+    with pytest.raises(ValueError, match=r"sum_to: shape is \(2, -3, 4\), a size is negative"):
+        kernels.sum_to(x, (2, -3, 4))
     with pytest.raises(TypeError, match=r"sum: x is \(2, 'a'\), expected a tuple of ints"):
         kernels.sum_backward(np.array(1.0), (2, "a"))  # type: ignore[arg-type]
 

@@ -198,7 +198,7 @@ def test_blur_errors():
         kernels.upfirdn(x, [1.0] * 5)
     with pytest.raises(ValueError, match=r"up is \(0, 0\), expected at least 1"):
         kernels.upfirdn(x, [1.0], up=0)
-    with pytest.raises(ValueError, match=r"before is \(-1, 0\), a size is negative"):
+    with pytest.raises(ValueError, match=r"before is \(-1, -1\), a size is negative"):
         kernels.upfirdn(x, [1.0], padding=(-1, 0))
     with pytest.raises(ValueError, match=r"dy has shape \(1, 4, 4, 2\), expected \(1, 5, 5, 2\)"):
         kernels.upfirdn_backward(x, (5, 5), [1.0])

@@ -57,7 +57,8 @@ inline Dims shape_of(const char* op, const char* name, py::handle sizes) {
                          ", expected a tuple of ints");
     }
     if (shape[i] < 0) {
-      value_error(op, std::string(name) + " is " + shape_text(shape) + ", a size is negative");
+      value_error(
+          op, std::string(name) + " is " + std::string(py::str(sizes)) + ", a size is negative");
     }
   }
   if (shape.size() > size_t(kMaxDims))

@@ -128,11 +128,16 @@ def convolution(
         names = ", ".join(PADDING_MODES)
         raise ValueError(f"{op}: padding_mode is {padding_mode!r}, expected one of {names}")
     for axis, (length, before, after) in enumerate(zip(size, moves.before, moves.after)):
+        if length == 0:
+            raise ValueError(
+                f"{op}: spatial axis {axis} of x is empty, "
+                f"so {padding_mode} padding has nothing to repeat"
+            )
         most = {"reflect": length - 1, "circular": length}.get(padding_mode, before + after)
-        if length == 0 or max(before, after) > most:
+        if max(before, after) > most:
             raise ValueError(
                 f"{op}: {padding_mode} padding of ({before}, {after}) does not fit spatial axis "
-                f"{axis} of x, which has {length}: at most {max(most, 0)}"
+                f"{axis} of x, which has {length}: at most {most}"
             )
     none = (0,) * n
     margins = ((0, 0), *zip(moves.before, moves.after), (0, 0))

@@ -64,13 +64,21 @@ def concat(arrays: Sequence[Array], axis: int = 0) -> Array:
 
 def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
     """Join arrays of one shape along a new axis."""
+    arrays = tuple(arrays)
+    for i, a in enumerate(arrays):
+        require_arrays("stack", **{f"arrays[{i}]": a})
+        if not -a.ndim <= axis + (axis < 0) <= a.ndim:
+            raise ValueError(f"stack: axis is {axis}, but arrays[{i}] has shape {a.shape}")
     return _C.concat([np.expand_dims(a, axis) for a in arrays], axis)
 
 
 def flip(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
     """Reverse the order along some axes (default: all)."""
     require_arrays("flip", x=x)
-    return _C.copy(np.flip(x, axis) if x.ndim or axis else x)
+    try:
+        return _C.copy(np.flip(x, axis) if x.ndim or axis else x)
+    except ValueError as error:  # an axis that is not there, or that is named twice
+        raise ValueError(f"flip: axis is {axis!r}, but x has shape {x.shape}: {error}") from None
 
 
 def pad(x: Array, pairs: Pairs, *, mode: str = "constant", value: complex = 0.0) -> Array:
