@@ -133,6 +133,8 @@ X = np.zeros((2, 8, 9, 4), np.float32)
 W = np.zeros((6, 3, 3, 4), np.float32)
 BAD: list[tuple[Any, type[Exception], str]] = [
     (lambda: kernels.conv2d(np.zeros((2, 4, 8, 9), "f4"), W), ValueError, "channels-first"),
+    # one whose channels, taken for its height, are fewer than the kernel's rows
+    (lambda: kernels.conv2d(np.zeros((2, 1, 8, 9), "f4"), W[..., :1].copy()), ValueError, "-first"),
     (
         lambda: kernels.conv2d(X, W[..., :3].copy()),
         ValueError,

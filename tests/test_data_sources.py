@@ -443,3 +443,10 @@ def test_translations_are_read_without_headers_plurals_and_what_is_the_same():
 def test_unknown_pairs():
     with pytest.raises(ValueError, match="'nope', expected one of cmudict"):
         data.load_pairs("nope")
+
+
+def test_a_data_set_prints_shapes_and_no_numbers():
+    pytest.importorskip("sklearn")
+    text = repr(data.load("digits"))
+    assert text.startswith("Data(x=float32(1797, 8, 8, 1), y=int64(1797,), feature_names=")
+    assert "array(" not in text

@@ -104,6 +104,13 @@ const Array& require_channels(const Array& x, const Array& w, int64_t channels, 
   value_error(x.op, text);
 }
 
+// Before conv_shape looks at the sizes: an image in another layout has wrong sizes, too, and what
+// is to be said about it is the layout. (Where w or groups is wrong, conv_shape says so.)
+void require_layout(const Array& x, const Array& w, int64_t groups) {
+  if (w.ndim != x.ndim || groups < 1 || groups >= kMost) return;
+  require_channels(x, w, w.shape[w.ndim - 1] * groups, groups);
+}
+
 template <class T>
 T* out(const py::object& a) {
   return a.is_none() ? nullptr : data_of<T>(a);
@@ -124,9 +131,10 @@ py::object conv_forward(const char* op, py::handle x_in, py::handle w_in, py::ha
   x.require_float();
   w.require_float().require_like(x);
   const int n = spatial(x);
+  require_layout(x, w, groups);
   ConvShape s =
       conv_shape(op, x.shape[0], sizes_of(x), w, {stride, before, after, dilation, groups});
-  require_channels(x, w, s.C, groups).require_contiguous();
+  x.require_contiguous();
   w.require_contiguous();
   set_activation(s, op, act, p0, p1);
   const void* b = vector_or_null(op, b_in, x, s.K);
@@ -179,9 +187,10 @@ py::tuple conv_backward_weight(const char* op, py::handle dy_in, py::handle x_in
   dy.require_float().require_like(x);
   w.require_float().require_like(x);
   const int n = spatial(x);
+  require_layout(x, w, groups);
   ConvShape s =
       conv_shape(op, x.shape[0], sizes_of(x), w, {stride, before, after, dilation, groups});
-  require_channels(x, w, s.C, groups).require_contiguous();
+  x.require_contiguous();
   dy.require_shape(dims_of(n, s.N, s.out, s.K)).require_contiguous();
   s.activation = kNoActivation;
   py::object dw = need_w ? new_array(op, x.dtype, w.dims()) : py::none();
