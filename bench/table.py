@@ -14,7 +14,7 @@ from typing import Any
 
 from handloom.bench.report import duration
 
-PEERS = {"torch": "PyTorch", "numpy": "NumPy", "jax": "JAX"}
+PEERS = {"torch": "PyTorch", "numpy": "NumPy", "jax": "JAX", "onnxruntime": "onnxruntime"}
 HEAD = """# Measured
 
 {processor} ({architecture}, {isa}), {cpus} cores, Python {python}; {contenders}.
