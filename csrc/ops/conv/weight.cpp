@@ -152,13 +152,21 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
           tile<T>(lines, ceil_div(t.n, kLanes<T>))(t);
         };
         const int64_t x_pixel = s.stride[2] * pixel_pitch;
-        if (together) {
-          for (int64_t i = 0; i < images * rows; ++i) {
-            dy_places[i] = (i / rows * s.out[1] + i % rows) * s.out[2] * s.K;
-            places[i] = i / rows * image_pitch + i % rows * x_step;
+        // The rows of dy, and of the window, for which looks(row) holds.
+        auto list_rows = [&](auto looks) {
+          live = 0;
+          for (int64_t i = 0; i < images; ++i) {
+            for (int64_t r = 0; r < rows; ++r) {
+              if (!looks(r)) continue;
+              dy_places[live] = (i * s.out[1] + r) * s.out[2] * s.K;
+              places[live++] = i * image_pitch + r * x_step;
+            }
           }
+        };
+        if (together) {
+          list_rows([](int64_t) { return true; });
           for (int64_t o = o0; o < o1; o += kLanes<T>) {
-            together({images * rows, pixels, places, dy_places, window, row_pitch, x_pixel,
+            together({live, pixels, places, dy_places, window, row_pitch, x_pixel,
                       left + group * K + o, s.K, into + (group * K + o) * taps, taps, band > first},
                      s.kernel[1]);
           }
@@ -167,19 +175,13 @@ void weight_gradient(Ctx& ctx, const ConvShape& s, const WeightCut& k, const T* 
         for (int64_t tap = 0; tap < taps; tap += tap_step) {
           const int64_t t2 = tap % s.kernel[2], t1 = tap / s.kernel[2] % s.kernel[1];
           const int64_t t0 = tap / s.kernel[2] / s.kernel[1];
-          if (t2 ==
-              0) {  // the rows of dy, and of the window, for which this tap looks into the image
+          if (t2 == 0) {  // this row of taps looks into the image from some rows only
             const int64_t d = plane * s.stride[0] - s.pad[0] + t0 * s.dilation[0];
             const int64_t h = p0 * s.stride[1] - s.pad[1] + t1 * s.dilation[1];
-            live = 0;
-            for (int64_t i = 0; i < images && d >= 0 && d < s.in[0]; ++i) {
-              for (int64_t r = 0; r < rows; ++r) {
-                const int64_t at = h + r * s.stride[1];
-                if (at < 0 || at >= s.in[1]) continue;
-                dy_places[live] = (i * s.out[1] + r) * s.out[2] * s.K;
-                places[live++] = i * image_pitch + r * x_step;
-              }
-            }
+            list_rows([&](int64_t r) {
+              const int64_t at = h + r * s.stride[1];
+              return d >= 0 && d < s.in[0] && at >= 0 && at < s.in[1];
+            });
           }
           const T* right = window + t0 * plane_pitch + t1 * high.apart * row_pitch +
                            t2 * wide.apart * pixel_pitch;

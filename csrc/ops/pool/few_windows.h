@@ -2,6 +2,7 @@
 // from pixel to pixel of dx, and each picks its output from two vectors of dy.
 #pragma once
 
+#include "cpu/exp_run.h"
 #include "cpu/parallel.h"
 #include "cpu/simd/gather.h"
 #include "ops/pool/pool.h"
@@ -62,14 +63,9 @@ void few_windows(const PoolShape& s, const Source& source, const Pattern<T>* pat
     const Pattern<T>& p = pattern[v];
     const int64_t begin = from + p.from, count = min64(L, n - i);
     Vec<T> at_x = zero<T>();
-    if constexpr (Source::kReadsX) at_x = load_n(x + at + i, count);
+    if constexpr (Source::kReadsX) at_x = load_some(x + at + i, count);
     const Vec<T> sum = source.picked(first, begin, size - begin, p.lanes, p.tap);
-    const Vec<T> result = source.finish(sum, at_x);
-    if (count == L) {
-      store(dx + at + i, result);
-    } else {
-      store_n(dx + at + i, result, count);
-    }
+    store_some(dx + at + i, source.finish(sum, at_x), count);
   }
 }
 
