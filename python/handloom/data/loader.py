@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._arrays import Array
+from .._numbers import whole
 from ._order import checked_seed, permutation
 from .dataset import Dataset, Subset, TensorDataset, collate
 
@@ -73,19 +73,19 @@ class DataLoader:
                 f"TensorDataset), got {type(dataset).__name__}"
             )
         self.dataset = dataset
-        self.batch_size = _count(batch_size, "batch_size", 1)
+        self.batch_size = whole(batch_size, "DataLoader", "batch_size", 1)
         self.shuffle = bool(shuffle)
         self.drop_last = bool(drop_last)
         # An order that is not shuffled takes no draw: to evaluate changes no later random number.
         self.seed = checked_seed(seed if seed is not None or shuffle else 0, "DataLoader")
-        self.num_workers = _count(num_workers, "num_workers", 0)
+        self.num_workers = whole(num_workers, "DataLoader", "num_workers", 0)
         self.collate_fn = collate_fn
         self.transform = transform
         self.epoch = 0
         if prefetch is None:
             inline = self.num_workers == 0 and collate_fn is None and _is_made_of_arrays(dataset)
             prefetch = 0 if inline else 2 * max(self.num_workers, 1)
-        self.prefetch = _count(prefetch, "prefetch", 0)
+        self.prefetch = whole(prefetch, "DataLoader", "prefetch", 0)
         if self.prefetch == 0 and self.num_workers > 0:
             raise ValueError(
                 f"DataLoader: prefetch=0 loads in the calling thread, expected num_workers=0 "
@@ -158,18 +158,6 @@ class DataLoader:
             return tuple([array.take(chosen, axis=0) for array in arrays])
 
         return gather
-
-
-def _count(value: int, name: str, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(
-            f"DataLoader: {name} expects an integer, got {type(value).__name__}"
-        ) from None
-    if number < least:
-        raise ValueError(f"DataLoader: {name} expects at least {least}, got {number}")
-    return number
 
 
 def _is_made_of_arrays(dataset: Dataset[Any]) -> bool:

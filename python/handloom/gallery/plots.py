@@ -24,6 +24,12 @@ def available() -> bool:
     return find_spec("matplotlib") is not None
 
 
+def require(op: str) -> None:
+    """Raises ImportError where matplotlib is not installed."""
+    if not available():
+        raise ImportError(f'{op} needs matplotlib: pip install "handloom[gallery]"')
+
+
 def save(figure: Figure, path: Path) -> Path:
     """Writes a figure as PNG and returns its path."""
     figure.savefig(path, format="png", metadata={"Software": "handloom"})

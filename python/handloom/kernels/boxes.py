@@ -59,6 +59,13 @@ def complete_box_iou(boxes1: Array, boxes2: Array, *, eps: float = 1e-7) -> Arra
     return _C.box_overlap("complete_box_iou", _CIOU, boxes1, boxes2, eps)
 
 
+def _loss_backward(
+    op: str, kind: int, dy: Array, boxes1: Array, boxes2: Array, eps: float, need: Sequence[str]
+) -> tuple[Array | None, Array | None]:
+    mask = need_mask(op, need, ("boxes1", "boxes2"))
+    return _C.box_loss_backward(op, kind, dy, boxes1, boxes2, eps, mask)
+
+
 def box_iou_loss(boxes1: Array, boxes2: Array, *, eps: float = 1e-7) -> Array:
     """1 − IoU of each pair: ``(N,)``; ``eps`` is added to the union."""
     return _C.box_loss_forward("box_iou_loss", _IOU, boxes1, boxes2, eps)
@@ -73,8 +80,7 @@ def box_iou_loss_backward(
     need: Sequence[str] = ("boxes1", "boxes2"),
 ) -> tuple[Array | None, Array | None]:
     """Gradients of :func:`box_iou_loss`; 0 for boxes that do not meet but for their own area's."""
-    mask = need_mask("box_iou_loss_backward", need, ("boxes1", "boxes2"))
-    return _C.box_loss_backward("box_iou_loss_backward", _IOU, dy, boxes1, boxes2, eps, mask)
+    return _loss_backward("box_iou_loss_backward", _IOU, dy, boxes1, boxes2, eps, need)
 
 
 def generalized_box_iou_loss(boxes1: Array, boxes2: Array, *, eps: float = 1e-7) -> Array:
@@ -95,8 +101,7 @@ def generalized_box_iou_loss_backward(
 ) -> tuple[Array | None, Array | None]:
     """Gradients of :func:`generalized_box_iou_loss`; where corners tie, half to each box."""
     op = "generalized_box_iou_loss_backward"
-    mask = need_mask(op, need, ("boxes1", "boxes2"))
-    return _C.box_loss_backward(op, _GIOU, dy, boxes1, boxes2, eps, mask)
+    return _loss_backward(op, _GIOU, dy, boxes1, boxes2, eps, need)
 
 
 def distance_box_iou_loss(boxes1: Array, boxes2: Array, *, eps: float = 1e-7) -> Array:
@@ -117,8 +122,7 @@ def distance_box_iou_loss_backward(
 ) -> tuple[Array | None, Array | None]:
     """Gradients of :func:`distance_box_iou_loss`; where corners tie, half to each box."""
     op = "distance_box_iou_loss_backward"
-    mask = need_mask(op, need, ("boxes1", "boxes2"))
-    return _C.box_loss_backward(op, _DIOU, dy, boxes1, boxes2, eps, mask)
+    return _loss_backward(op, _DIOU, dy, boxes1, boxes2, eps, need)
 
 
 def complete_box_iou_loss(boxes1: Array, boxes2: Array, *, eps: float = 1e-7) -> Array:
@@ -139,8 +143,7 @@ def complete_box_iou_loss_backward(
 ) -> tuple[Array | None, Array | None]:
     """Gradients of :func:`complete_box_iou_loss`, α taken for a constant as the authors do."""
     op = "complete_box_iou_loss_backward"
-    mask = need_mask(op, need, ("boxes1", "boxes2"))
-    return _C.box_loss_backward(op, _CIOU, dy, boxes1, boxes2, eps, mask)
+    return _loss_backward(op, _CIOU, dy, boxes1, boxes2, eps, need)
 
 
 def box_encode(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .batches import inputs_and_target
+from .untouched import Untouched
 
 if TYPE_CHECKING:
     from .._arrays import Array
@@ -166,8 +167,17 @@ def diagnose(
     criterion = _guessed(target) if loss is None else loss
     activations: list[ActivationStatistics] = []
     parameters = dict(model.named_parameters())
-    with _untouched(model, activations):
-        value = criterion(model(*fields), target)
+    with Untouched(model):
+        hooks = [
+            module.register_forward_hook(_measuring(activations, name))
+            for name, module in model.named_modules()
+            if next(module.children(), None) is None
+        ]
+        try:
+            value = criterion(model(*fields), target)
+        finally:
+            for hook in hooks:
+                hook.remove()
         value.backward()
         gradients = {n: np.asarray(p.grad) for n, p in parameters.items() if p.grad is not None}
     if not gradients:
@@ -275,39 +285,6 @@ def findings(report: GradientReport) -> list[Finding]:
             )
         )
     return found
-
-
-class _untouched:
-    """Within the block a model's layers are measured; afterwards it is as it was."""
-
-    def __init__(self, model: Module, activations: list[ActivationStatistics]) -> None:
-        self.model, self.activations = model, activations
-
-    def __enter__(self) -> None:
-        from .. import get_rng_state
-
-        model = self.model
-        self.random = get_rng_state()
-        self.buffers = [(b, b.numpy().copy()) for b in model.buffers()]
-        self.grads = [(p, p.grad) for p in model.parameters()]
-        for p, _ in self.grads:
-            p.grad = None
-        self.hooks = [
-            module.register_forward_hook(_measuring(self.activations, name))
-            for name, module in model.named_modules()
-            if next(module.children(), None) is None
-        ]
-
-    def __exit__(self, *error: object) -> None:
-        from .. import set_rng_state
-
-        for hook in self.hooks:
-            hook.remove()
-        for p, grad in self.grads:
-            p.grad = grad
-        for buffer, before in self.buffers:
-            buffer.copy_(before)
-        set_rng_state(self.random)
 
 
 def _measuring(activations: list[ActivationStatistics], name: str) -> Any:

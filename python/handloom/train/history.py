@@ -88,8 +88,7 @@ class History:
 
         from ..gallery import plots
 
-        if not plots.available():
-            raise ImportError('History.plot needs matplotlib: pip install "handloom[gallery]"')
+        plots.require("History.plot")
         panels: dict[str, dict[str, list[float]]] = {}
         for name in self.names:
             if name != "seconds":

@@ -9,8 +9,8 @@ import numpy as np
 from .._numbers import real, whole
 from ..autograd import no_grad
 from .batches import inputs_and_target
-from .diagnose import _untouched
 from .measures import Loss
+from .untouched import Untouched
 
 if TYPE_CHECKING:
     from .._arrays import Array
@@ -35,8 +35,7 @@ class Landscape(NamedTuple):
 
         from ..gallery import plots
 
-        if not plots.available():
-            raise ImportError('Landscape.plot needs matplotlib: pip install "handloom[gallery]"')
+        plots.require("Landscape.plot")
         plots.save(plots.landscape(self.steps, self.losses, "Loss landscape"), Path(path))
 
 
@@ -85,8 +84,7 @@ def loss_landscape(
     steps = np.linspace(-span, span, points)
     steps[points // 2] = 0.0
     losses = np.empty((points,) * directions)
-    training = model.training
-    with _untouched(model, []), no_grad():
+    with Untouched(model), no_grad():
         model.eval()
         try:
             for at in np.ndindex(losses.shape):
@@ -97,7 +95,6 @@ def loss_landscape(
         finally:
             for p, w in zip(moved, start):
                 p.copy_(w)
-            model.train(training)
     return Landscape(steps, losses)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from .._numbers import real, whole
 from .batches import batches, inputs_and_target
-from .diagnose import _untouched
 from .measures import Loss
+from .untouched import Untrained
 
 if TYPE_CHECKING:
     from .._arrays import Array
@@ -50,8 +50,7 @@ class RangeTest(NamedTuple):
 
         from ..gallery import plots
 
-        if not plots.available():
-            raise ImportError('RangeTest.plot needs matplotlib: pip install "handloom[gallery]"')
+        plots.require("RangeTest.plot")
         marks = {"falls fastest": self.suggestion, "lowest": self.largest}
         figure = plots.over_log(
             self.rates, self.losses, marks, "Learning-rate range test", "rate", "loss"
@@ -97,7 +96,7 @@ def lr_range_test(
     loader = batches(data, batch_size, op, shuffle=True, seed=seed)
     rates = np.geomspace(low, high, steps)
     found: list[float] = []
-    with _as_before(model, optimizer):
+    with Untrained(model, optimizer):
         model.train()
         mean = 0.0
         for step, (rate, batch) in enumerate(zip(rates, islice(cycle(loader), steps))):
@@ -132,34 +131,3 @@ def _steepest(losses: Array) -> int:
     first = min(10, max(0, len(losses) - width - 1))
     falls = losses[first:-width] - losses[first + width :]
     return first + int(falls.argmax()) + width // 2 if len(falls) else len(losses) - 1
-
-
-class _as_before(_untouched):
-    """Within the block a model may be trained; afterwards it and its optimiser are as before."""
-
-    def __init__(self, model: Module, optimizer: Optimizer) -> None:
-        super().__init__(model, [])
-        self.optimizer = optimizer
-
-    def __enter__(self) -> None:
-        self.training = self.model.training
-        self.weights = [(p, p.numpy().copy()) for p in self.model.parameters()]
-        self.state = _copied(self.optimizer.state_dict())
-        super().__enter__()
-        for hook in self.hooks:
-            hook.remove()
-
-    def __exit__(self, *error: object) -> None:
-        super().__exit__(*error)
-        for p, before in self.weights:
-            p.copy_(before)
-        self.optimizer.load_state_dict(self.state)
-        self.model.train(self.training)
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_copied(item) for item in value]
-    return value.copy() if isinstance(value, np.ndarray) else value
