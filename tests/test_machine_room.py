@@ -322,7 +322,7 @@ def foreign_weak_symbols(build: Path) -> tuple[int, list[str]]:
     found, bad = 0, []
     for folder in build.rglob("hl_*.dir"):
         isa = folder.name[3:-4]
-        if isa in ("core", "selftest"):
+        if isa in ("core", "cuda", "emulated", "selftest"):
             continue
         inside = re.compile(rf"^_Z(?:GV|T[VSITC]|Z)*N[VK]*2hl3cpu{len(isa)}{isa}")
         for path in folder.rglob("*.o"):
@@ -408,7 +408,7 @@ LAYERS = {
     "intrinsics only in cpu/simd/": (r"immintrin|arm_neon|\b_mm\d*_\w+\(", r"^cpu/simd/"),
     "C headers only in what is built per instruction set": (
         r"#\s*include\s*<(?!stdint\.h>)",
-        r"^(bind/|cpu/simd/|cpu/parallel\.cpp$|[^/]+\.(cpp|h)$)",
+        r"^(bind/|cuda/|cpu/simd/|cpu/parallel\.cpp$|[^/]+\.(cpp|h)$)",
     ),
     "dispatch above ops": (r'#\s*include\s*"bind/', r"^bind/"),
 }

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "bind/gpu.h"
+#include "bind/place.h"
 #include "pool.h"
 
 namespace hl::bind {
@@ -65,10 +67,16 @@ std::string shape_text(const Dims& shape) { return shape_text(shape.data(), int(
 
 Array::Array(const char* op, const char* name, py::handle object)
     : object(object), op(op), name(name) {
+  int device = kCpu;
+  if (!numpy().PyArray_Check_(object.ptr())) {
+    PyObject* layout = device_layout(object, &device);
+    if (layout) this->object = object = layout;
+  }
   if (!numpy().PyArray_Check_(object.ptr())) {
     std::string came = py::str(py::type::of(object).attr("__name__"));
     type_error(op, std::string(name) + " is a " + came + ", expected a numpy.ndarray");
   }
+  meet_device(op, name, device);
   const auto* proxy = py::detail::array_proxy(object.ptr());
   const auto* descr = py::detail::array_descriptor_proxy(proxy->descr);
   dtype = dtype_of(descr->type_num);
@@ -169,6 +177,9 @@ namespace {
 
 // Uninitialised, C order. `descr` is borrowed.
 py::object allocate(const char* op, PyObject* descr, int64_t item, const int64_t* shape, int ndim) {
+  if (call_device() != kCpu) {
+    return new_device_array(op, descr, item, shape, ndim, call_device());
+  }
   int64_t bytes = checked_product(op, Dims(shape, shape + ndim)) * item;
   auto& api = numpy();
   Py_INCREF(descr);  // PyArray_NewFromDescr takes it
@@ -212,7 +223,11 @@ py::object new_array(const Array& like, const Dims& shape) {
   return allocate(like.op, descr, like.itemsize, shape.data(), int(shape.size()));
 }
 
-void* data_of(py::handle array) { return py::detail::array_proxy(array.ptr())->data; }
+void* data_of(py::handle array) {
+  int device;
+  if (PyObject* layout = device_layout(array, &device)) array = layout;
+  return py::detail::array_proxy(array.ptr())->data;
+}
 
 namespace {
 

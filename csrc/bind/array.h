@@ -26,9 +26,10 @@ using Dims = std::vector<int64_t>;
 std::string shape_text(const int64_t* shape, int ndim);  // "(3, 4)"
 std::string shape_text(const Dims& shape);
 
-// An ndarray that was passed as argument `name` of `op`: borrowed, native-endian and aligned.
+// An ndarray, or the layout of a device array (bind/gpu.h), that was passed as argument `name` of
+// `op`: borrowed, native-endian and aligned.
 struct Array {
-  py::handle object;
+  py::handle object;  // the ndarray
   const char* op;
   const char* name;
   DType dtype;
@@ -39,7 +40,8 @@ struct Array {
   bool writeable;
   int64_t itemsize;
 
-  // Accepts any ndarray; TypeError for anything else.
+  // Accepts any ndarray and device array; TypeError for anything else, ValueError where the call's
+  // other arrays are on another device.
   Array(const char* op, const char* name, py::handle object);
 
   int64_t size() const;

@@ -278,10 +278,10 @@ py::tuple attention_packed_backward(const char* op, py::handle dy, py::handle q,
 }  // namespace
 
 void register_attention(py::module_& m) {
-  m.def("attention_forward", &attention_forward);
-  m.def("attention_weights", &attention_weights);
-  m.def("attention_backward", &attention_backward);
-  m.def("attention_packed_backward", &attention_packed_backward);
+  define(m, "attention_forward", &attention_forward);
+  define(m, "attention_weights", &attention_weights);
+  define(m, "attention_backward", &attention_backward);
+  define(m, "attention_packed_backward", &attention_packed_backward);
 }
 
 }  // namespace hl::bind

@@ -359,14 +359,15 @@ void register_binary(py::module_& m) {
   for (int i = 0; i < int(CompareOp::kCount); ++i) comparisons[kCompare[i]] = i;
   m.attr("binary_ops") = binary;
   m.attr("compare_ops") = comparisons;
-  m.def("binary_forward", &forward, py::arg("op"), py::arg("a"), py::arg("b"),
-        py::arg("out") = py::none());
-  m.def("binary_backward", &backward, py::arg("op"), py::arg("dy"), py::arg("a"), py::arg("b"),
-        py::arg("y") = py::none(), py::arg("need") = 3);
-  m.def("compare", &compare, py::arg("op"), py::arg("a"), py::arg("b"));
-  m.def("where_backward", &where_backward, py::arg("dy"), py::arg("mask"), py::arg("a_shape"),
-        py::arg("b_shape"));
-  m.def("where", &where, py::arg("mask"), py::arg("a"), py::arg("b"), py::arg("out") = py::none());
+  define(m, "binary_forward", &forward, py::arg("op"), py::arg("a"), py::arg("b"),
+         py::arg("out") = py::none());
+  define(m, "binary_backward", &backward, py::arg("op"), py::arg("dy"), py::arg("a"), py::arg("b"),
+         py::arg("y") = py::none(), py::arg("need") = 3);
+  define(m, "compare", &compare, py::arg("op"), py::arg("a"), py::arg("b"));
+  define(m, "where_backward", &where_backward, py::arg("dy"), py::arg("mask"), py::arg("a_shape"),
+         py::arg("b_shape"));
+  define(m, "where", &where, py::arg("mask"), py::arg("a"), py::arg("b"),
+         py::arg("out") = py::none());
 }
 
 }  // namespace hl::bind

@@ -264,25 +264,25 @@ void register_boxes(py::module_& m) {
   decays["linear"] = int(Decay::kLinear), decays["gaussian"] = int(Decay::kGaussian);
   m.attr("box_overlaps") = overlaps;
   m.attr("nms_decays") = decays;
-  m.def("box_overlap", &box_overlap, py::arg("op"), py::arg("kind"), py::arg("boxes1"),
-        py::arg("boxes2"), py::arg("eps"));
-  m.def("box_loss_forward", &box_loss_forward, py::arg("op"), py::arg("kind"), py::arg("boxes1"),
-        py::arg("boxes2"), py::arg("eps"));
-  m.def("box_loss_backward", &box_loss_backward, py::arg("op"), py::arg("kind"), py::arg("dy"),
-        py::arg("boxes1"), py::arg("boxes2"), py::arg("eps"), py::arg("need"));
-  m.def("box_encode", &box_encode, py::arg("boxes"), py::arg("anchors"), py::arg("wx"),
-        py::arg("wy"), py::arg("ww"), py::arg("wh"));
-  m.def("box_decode_forward", &box_decode_forward, py::arg("codes"), py::arg("anchors"),
-        py::arg("wx"), py::arg("wy"), py::arg("ww"), py::arg("wh"), py::arg("clip"));
-  m.def("box_decode_backward", &box_decode_backward, py::arg("dy"), py::arg("codes"),
-        py::arg("anchors"), py::arg("wx"), py::arg("wy"), py::arg("ww"), py::arg("wh"),
-        py::arg("clip"));
-  m.def("box_match", &box_match, py::arg("iou"), py::arg("low"), py::arg("high"),
-        py::arg("keep_best"));
-  m.def("nms", &nms, py::arg("op"), py::arg("boxes"), py::arg("scores"), py::arg("idxs"),
-        py::arg("iou_threshold"));
-  m.def("soft_nms", &soft_nms, py::arg("boxes"), py::arg("scores"), py::arg("decay"),
-        py::arg("iou_threshold"), py::arg("sigma"), py::arg("score_threshold"));
+  define(m, "box_overlap", &box_overlap, py::arg("op"), py::arg("kind"), py::arg("boxes1"),
+         py::arg("boxes2"), py::arg("eps"));
+  define(m, "box_loss_forward", &box_loss_forward, py::arg("op"), py::arg("kind"),
+         py::arg("boxes1"), py::arg("boxes2"), py::arg("eps"));
+  define(m, "box_loss_backward", &box_loss_backward, py::arg("op"), py::arg("kind"), py::arg("dy"),
+         py::arg("boxes1"), py::arg("boxes2"), py::arg("eps"), py::arg("need"));
+  define(m, "box_encode", &box_encode, py::arg("boxes"), py::arg("anchors"), py::arg("wx"),
+         py::arg("wy"), py::arg("ww"), py::arg("wh"));
+  define(m, "box_decode_forward", &box_decode_forward, py::arg("codes"), py::arg("anchors"),
+         py::arg("wx"), py::arg("wy"), py::arg("ww"), py::arg("wh"), py::arg("clip"));
+  define(m, "box_decode_backward", &box_decode_backward, py::arg("dy"), py::arg("codes"),
+         py::arg("anchors"), py::arg("wx"), py::arg("wy"), py::arg("ww"), py::arg("wh"),
+         py::arg("clip"));
+  define(m, "box_match", &box_match, py::arg("iou"), py::arg("low"), py::arg("high"),
+         py::arg("keep_best"));
+  define(m, "nms", &nms, py::arg("op"), py::arg("boxes"), py::arg("scores"), py::arg("idxs"),
+         py::arg("iou_threshold"));
+  define(m, "soft_nms", &soft_nms, py::arg("boxes"), py::arg("scores"), py::arg("decay"),
+         py::arg("iou_threshold"), py::arg("sigma"), py::arg("score_threshold"));
 }
 
 }  // namespace hl::bind

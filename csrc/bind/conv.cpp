@@ -206,17 +206,17 @@ py::tuple conv_backward_weight(const char* op, py::handle dy_in, py::handle x_in
 }  // namespace
 
 void register_conv(py::module_& m) {
-  m.def("conv_forward", &conv_forward, py::arg("op"), py::arg("x"), py::arg("w"), py::arg("b"),
-        py::arg("stride"), py::arg("before"), py::arg("after"), py::arg("dilation"),
-        py::arg("groups"), py::arg("act"), py::arg("need_z"), py::arg("p0"), py::arg("p1"),
-        py::arg("panels") = py::none());
-  m.def("conv_backward_data", &conv_backward_data, py::arg("op"), py::arg("name"), py::arg("dy"),
-        py::arg("w"), py::arg("b"), py::arg("size"), py::arg("stride"), py::arg("before"),
-        py::arg("after"), py::arg("dilation"), py::arg("groups"), py::arg("act"), py::arg("need_z"),
-        py::arg("p0"), py::arg("p1"));
-  m.def("conv_backward_weight", &conv_backward_weight, py::arg("op"), py::arg("dy"), py::arg("x"),
-        py::arg("w"), py::arg("stride"), py::arg("before"), py::arg("after"), py::arg("dilation"),
-        py::arg("groups"), py::arg("need_w"), py::arg("need_b"));
+  define(m, "conv_forward", &conv_forward, py::arg("op"), py::arg("x"), py::arg("w"), py::arg("b"),
+         py::arg("stride"), py::arg("before"), py::arg("after"), py::arg("dilation"),
+         py::arg("groups"), py::arg("act"), py::arg("need_z"), py::arg("p0"), py::arg("p1"),
+         py::arg("panels") = py::none());
+  define(m, "conv_backward_data", &conv_backward_data, py::arg("op"), py::arg("name"),
+         py::arg("dy"), py::arg("w"), py::arg("b"), py::arg("size"), py::arg("stride"),
+         py::arg("before"), py::arg("after"), py::arg("dilation"), py::arg("groups"),
+         py::arg("act"), py::arg("need_z"), py::arg("p0"), py::arg("p1"));
+  define(m, "conv_backward_weight", &conv_backward_weight, py::arg("op"), py::arg("dy"),
+         py::arg("x"), py::arg("w"), py::arg("stride"), py::arg("before"), py::arg("after"),
+         py::arg("dilation"), py::arg("groups"), py::arg("need_w"), py::arg("need_b"));
 }
 
 }  // namespace hl::bind

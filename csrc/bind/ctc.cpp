@@ -94,12 +94,12 @@ py::object ctc_loss_backward(py::handle dy_in, py::handle logp, py::handle targe
 }  // namespace
 
 void register_ctc(py::module_& m) {
-  m.def("ctc_loss_forward", &ctc_loss_forward, py::arg("log_probs"), py::arg("targets"),
-        py::arg("input_lengths"), py::arg("target_lengths"), py::arg("blank"), py::arg("reduction"),
-        py::arg("zero_infinity"));
-  m.def("ctc_loss_backward", &ctc_loss_backward, py::arg("dy"), py::arg("log_probs"),
-        py::arg("targets"), py::arg("input_lengths"), py::arg("target_lengths"), py::arg("blank"),
-        py::arg("reduction"), py::arg("zero_infinity"), py::arg("saved"));
+  define(m, "ctc_loss_forward", &ctc_loss_forward, py::arg("log_probs"), py::arg("targets"),
+         py::arg("input_lengths"), py::arg("target_lengths"), py::arg("blank"),
+         py::arg("reduction"), py::arg("zero_infinity"));
+  define(m, "ctc_loss_backward", &ctc_loss_backward, py::arg("dy"), py::arg("log_probs"),
+         py::arg("targets"), py::arg("input_lengths"), py::arg("target_lengths"), py::arg("blank"),
+         py::arg("reduction"), py::arg("zero_infinity"), py::arg("saved"));
 }
 
 }  // namespace hl::bind

@@ -226,12 +226,13 @@ void register_elementwise(py::module_& m) {
   m.attr("unary_ops") = ops;
   m.attr("unary_saves") = saves;
   m.attr("unary_defaults") = defaults;
-  m.def("unary_forward", &forward, py::arg("op"), py::arg("x"), py::arg("p0") = 0.0,
-        py::arg("p1") = 0.0, py::arg("out") = py::none());
-  m.def("unary_backward", &unary_backward, py::arg("op"), py::arg("dy"), py::arg("x") = py::none(),
-        py::arg("y") = py::none(), py::arg("p0") = 0.0, py::arg("p1") = 0.0);
-  m.def("add_", &add_in_place, py::arg("y"), py::arg("x"), py::arg("alpha") = 1.0);
-  m.def("isfinite_all", &all_finite, py::arg("x"));
+  define(m, "unary_forward", &forward, py::arg("op"), py::arg("x"), py::arg("p0") = 0.0,
+         py::arg("p1") = 0.0, py::arg("out") = py::none());
+  define(m, "unary_backward", &unary_backward, py::arg("op"), py::arg("dy"),
+         py::arg("x") = py::none(), py::arg("y") = py::none(), py::arg("p0") = 0.0,
+         py::arg("p1") = 0.0);
+  define(m, "add_", &add_in_place, py::arg("y"), py::arg("x"), py::arg("alpha") = 1.0);
+  define(m, "isfinite_all", &all_finite, py::arg("x"));
 }
 
 }  // namespace hl::bind

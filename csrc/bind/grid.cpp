@@ -205,15 +205,15 @@ void register_grid(py::module_& m) {
   outside["reflection"] = int(OutsideMode::kReflection);
   m.attr("sample_modes") = sample;
   m.attr("outside_modes") = outside;
-  m.def("affine_grid_forward", &affine_grid_forward, py::arg("theta"), py::arg("size"),
-        py::arg("aligned"));
-  m.def("affine_grid_backward", &affine_grid_backward, py::arg("dgrid"), py::arg("aligned"));
-  m.def("grid_sample_forward", &grid_sample_forward, py::arg("x"), py::arg("grid"), py::arg("mode"),
-        py::arg("outside"), py::arg("aligned"));
-  m.def("grid_sample_backward", &grid_sample_backward, py::arg("dy"), py::arg("x"), py::arg("grid"),
-        py::arg("mode"), py::arg("outside"), py::arg("aligned"), py::arg("need"));
-  m.def("warp_affine", &warp_affine, py::arg("x"), py::arg("matrix"), py::arg("size"),
-        py::arg("mode"), py::arg("outside"), py::arg("fill"));
+  define(m, "affine_grid_forward", &affine_grid_forward, py::arg("theta"), py::arg("size"),
+         py::arg("aligned"));
+  define(m, "affine_grid_backward", &affine_grid_backward, py::arg("dgrid"), py::arg("aligned"));
+  define(m, "grid_sample_forward", &grid_sample_forward, py::arg("x"), py::arg("grid"),
+         py::arg("mode"), py::arg("outside"), py::arg("aligned"));
+  define(m, "grid_sample_backward", &grid_sample_backward, py::arg("dy"), py::arg("x"),
+         py::arg("grid"), py::arg("mode"), py::arg("outside"), py::arg("aligned"), py::arg("need"));
+  define(m, "warp_affine", &warp_affine, py::arg("x"), py::arg("matrix"), py::arg("size"),
+         py::arg("mode"), py::arg("outside"), py::arg("fill"));
 }
 
 }  // namespace hl::bind

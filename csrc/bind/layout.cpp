@@ -393,28 +393,28 @@ py::object triangle(const char* op, Triangle part, py::handle x_in, int64_t k) {
 }  // namespace
 
 void register_layout(py::module_& m) {
-  m.def("copy", &copy, py::arg("x"), py::arg("out") = py::none());
-  m.def("assign", &assign, py::arg("dst"), py::arg("src"));
-  m.def("fill", &fill, py::arg("x"), py::arg("value"));
-  m.def("concat", &concat, py::arg("arrays"), py::arg("axis"));
+  define(m, "copy", &copy, py::arg("x"), py::arg("out") = py::none());
+  define(m, "assign", &assign, py::arg("dst"), py::arg("src"));
+  define(m, "fill", &fill, py::arg("x"), py::arg("value"));
+  define(m, "concat", &concat, py::arg("arrays"), py::arg("axis"));
   py::dict modes;
   const char* names[] = {"constant", "reflect", "replicate", "circular", "symmetric"};
   for (int i = 0; i < 5; ++i) modes[names[i]] = i;
   m.attr("pad_modes") = modes;
-  m.def("pad", &pad, py::arg("x"), py::arg("pairs"), py::arg("mode"), py::arg("value"));
-  m.def("pad_backward", &pad_backward, py::arg("dy"), py::arg("pairs"), py::arg("mode"));
-  m.def("take_rows", &take_rows, py::arg("table"), py::arg("indices"));
-  m.def("scatter_add_rows", &scatter_add_rows, py::arg("dy"), py::arg("indices"),
-        py::arg("num_rows"));
-  m.def("gather", &gather, py::arg("x"), py::arg("index"), py::arg("axis"));
-  m.def("scatter_add", &scatter_add, py::arg("dy"), py::arg("index"), py::arg("axis"),
-        py::arg("shape"));
-  m.def("one_hot", &one_hot, py::arg("indices"), py::arg("classes"));
-  m.def(
-      "tril", [](py::handle x, int64_t k) { return triangle("tril", Triangle::kLower, x, k); },
+  define(m, "pad", &pad, py::arg("x"), py::arg("pairs"), py::arg("mode"), py::arg("value"));
+  define(m, "pad_backward", &pad_backward, py::arg("dy"), py::arg("pairs"), py::arg("mode"));
+  define(m, "take_rows", &take_rows, py::arg("table"), py::arg("indices"));
+  define(m, "scatter_add_rows", &scatter_add_rows, py::arg("dy"), py::arg("indices"),
+         py::arg("num_rows"));
+  define(m, "gather", &gather, py::arg("x"), py::arg("index"), py::arg("axis"));
+  define(m, "scatter_add", &scatter_add, py::arg("dy"), py::arg("index"), py::arg("axis"),
+         py::arg("shape"));
+  define(m, "one_hot", &one_hot, py::arg("indices"), py::arg("classes"));
+  define(
+      m, "tril", +[](py::handle x, int64_t k) { return triangle("tril", Triangle::kLower, x, k); },
       py::arg("x"), py::arg("k"));
-  m.def(
-      "triu", [](py::handle x, int64_t k) { return triangle("triu", Triangle::kUpper, x, k); },
+  define(
+      m, "triu", +[](py::handle x, int64_t k) { return triangle("triu", Triangle::kUpper, x, k); },
       py::arg("x"), py::arg("k"));
 }
 

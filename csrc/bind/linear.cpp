@@ -89,12 +89,12 @@ py::tuple linear_backward(py::handle dy_in, py::handle x_in, py::handle w_in, py
 }  // namespace
 
 void register_linear(py::module_& m) {
-  m.def("linear_forward", &linear_forward, py::arg("x"), py::arg("w"), py::arg("b") = py::none(),
-        py::arg("act") = kNoActivation, py::arg("need_z") = false, py::arg("p0") = 0.0,
-        py::arg("p1") = 0.0, py::arg("panels") = py::none());
-  m.def("linear_backward", &linear_backward, py::arg("dy"), py::arg("x"), py::arg("w"),
-        py::arg("saved") = py::none(), py::arg("act") = kNoActivation, py::arg("need") = 7,
-        py::arg("p0") = 0.0, py::arg("p1") = 0.0);
+  define(m, "linear_forward", &linear_forward, py::arg("x"), py::arg("w"),
+         py::arg("b") = py::none(), py::arg("act") = kNoActivation, py::arg("need_z") = false,
+         py::arg("p0") = 0.0, py::arg("p1") = 0.0, py::arg("panels") = py::none());
+  define(m, "linear_backward", &linear_backward, py::arg("dy"), py::arg("x"), py::arg("w"),
+         py::arg("saved") = py::none(), py::arg("act") = kNoActivation, py::arg("need") = 7,
+         py::arg("p0") = 0.0, py::arg("p1") = 0.0);
 }
 
 }  // namespace hl::bind

@@ -301,29 +301,29 @@ Reduction reduction_of(const char* op, int code) {
 }
 
 void register_loss(py::module_& m) {
-  m.def("cross_entropy_forward", &cross_entropy_forward, py::arg("logits"), py::arg("target"),
-        py::arg("weight"), py::arg("ignore_index"), py::arg("label_smoothing"),
-        py::arg("reduction"));
-  m.def("cross_entropy_backward", &cross_entropy_backward, py::arg("dy"), py::arg("logits"),
-        py::arg("target"), py::arg("weight"), py::arg("ignore_index"), py::arg("label_smoothing"),
-        py::arg("reduction"), py::arg("saved"));
-  m.def("nll_loss_forward", &nll_loss_forward, py::arg("log_probs"), py::arg("target"),
-        py::arg("weight"), py::arg("ignore_index"), py::arg("reduction"));
-  m.def("nll_loss_backward", &nll_loss_backward, py::arg("dy"), py::arg("log_probs"),
-        py::arg("target"), py::arg("weight"), py::arg("ignore_index"), py::arg("reduction"),
-        py::arg("saved") = py::none());
-  m.def("gaussian_kl_forward", &gaussian_kl_forward, py::arg("mu"), py::arg("logvar"),
-        py::arg("reduction"));
-  m.def("gaussian_kl_backward", &gaussian_kl_backward, py::arg("dy"), py::arg("mu"),
-        py::arg("logvar"), py::arg("reduction"), py::arg("need") = 3);
-  m.def("gaussian_nll_forward", &gaussian_nll_forward, py::arg("x"), py::arg("t"), py::arg("var"),
-        py::arg("eps"), py::arg("constant"), py::arg("reduction"));
-  m.def("gaussian_nll_backward", &gaussian_nll_backward, py::arg("dy"), py::arg("x"), py::arg("t"),
-        py::arg("var"), py::arg("eps"), py::arg("reduction"), py::arg("need") = 7);
-  m.def("dice_loss_forward", &dice_loss_forward, py::arg("p"), py::arg("t"), py::arg("smooth"),
-        py::arg("reduction"));
-  m.def("dice_loss_backward", &dice_loss_backward, py::arg("dy"), py::arg("p"), py::arg("t"),
-        py::arg("smooth"), py::arg("reduction"), py::arg("need") = 3);
+  define(m, "cross_entropy_forward", &cross_entropy_forward, py::arg("logits"), py::arg("target"),
+         py::arg("weight"), py::arg("ignore_index"), py::arg("label_smoothing"),
+         py::arg("reduction"));
+  define(m, "cross_entropy_backward", &cross_entropy_backward, py::arg("dy"), py::arg("logits"),
+         py::arg("target"), py::arg("weight"), py::arg("ignore_index"), py::arg("label_smoothing"),
+         py::arg("reduction"), py::arg("saved"));
+  define(m, "nll_loss_forward", &nll_loss_forward, py::arg("log_probs"), py::arg("target"),
+         py::arg("weight"), py::arg("ignore_index"), py::arg("reduction"));
+  define(m, "nll_loss_backward", &nll_loss_backward, py::arg("dy"), py::arg("log_probs"),
+         py::arg("target"), py::arg("weight"), py::arg("ignore_index"), py::arg("reduction"),
+         py::arg("saved") = py::none());
+  define(m, "gaussian_kl_forward", &gaussian_kl_forward, py::arg("mu"), py::arg("logvar"),
+         py::arg("reduction"));
+  define(m, "gaussian_kl_backward", &gaussian_kl_backward, py::arg("dy"), py::arg("mu"),
+         py::arg("logvar"), py::arg("reduction"), py::arg("need") = 3);
+  define(m, "gaussian_nll_forward", &gaussian_nll_forward, py::arg("x"), py::arg("t"),
+         py::arg("var"), py::arg("eps"), py::arg("constant"), py::arg("reduction"));
+  define(m, "gaussian_nll_backward", &gaussian_nll_backward, py::arg("dy"), py::arg("x"),
+         py::arg("t"), py::arg("var"), py::arg("eps"), py::arg("reduction"), py::arg("need") = 7);
+  define(m, "dice_loss_forward", &dice_loss_forward, py::arg("p"), py::arg("t"), py::arg("smooth"),
+         py::arg("reduction"));
+  define(m, "dice_loss_backward", &dice_loss_backward, py::arg("dy"), py::arg("p"), py::arg("t"),
+         py::arg("smooth"), py::arg("reduction"), py::arg("need") = 3);
 }
 
 }  // namespace hl::bind

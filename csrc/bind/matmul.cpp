@@ -105,8 +105,8 @@ py::object matmul(py::handle a_in, py::handle b_in, py::handle out_in, double al
 }  // namespace
 
 void register_matmul(py::module_& m) {
-  m.def("matmul", &matmul, py::arg("a"), py::arg("b"), py::arg("out") = py::none(),
-        py::arg("alpha") = 1.0, py::arg("beta") = 0.0);
+  define(m, "matmul", &matmul, py::arg("a"), py::arg("b"), py::arg("out") = py::none(),
+         py::arg("alpha") = 1.0, py::arg("beta") = 0.0);
 }
 
 }  // namespace hl::bind

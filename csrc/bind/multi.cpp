@@ -136,10 +136,10 @@ void multi_lerp(py::list dst, py::list src, double weight) {
 }  // namespace
 
 void register_multi(py::module_& m) {
-  m.def("multi_norm", &multi_norm, py::arg("arrays"), py::arg("ord"));
-  m.def("multi_scale", &multi_scale, py::arg("arrays"), py::arg("factor"));
-  m.def("multi_clamp", &multi_clamp, py::arg("arrays"), py::arg("low"), py::arg("high"));
-  m.def("multi_lerp", &multi_lerp, py::arg("dst"), py::arg("src"), py::arg("weight"));
+  define(m, "multi_norm", &multi_norm, py::arg("arrays"), py::arg("ord"));
+  define(m, "multi_scale", &multi_scale, py::arg("arrays"), py::arg("factor"));
+  define(m, "multi_clamp", &multi_clamp, py::arg("arrays"), py::arg("low"), py::arg("high"));
+  define(m, "multi_lerp", &multi_lerp, py::arg("dst"), py::arg("src"), py::arg("weight"));
 }
 
 }  // namespace hl::bind

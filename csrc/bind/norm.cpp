@@ -369,22 +369,22 @@ void register_norm(py::module_& m) {
   for (int i = 0; i < 3; ++i) rows[kRow[i][0]] = i;
   m.attr("channel_norms") = channels;
   m.attr("row_norms") = rows;
-  m.def("channel_norm_forward", &channel_norm_forward, py::arg("kind"), py::arg("x"),
-        py::arg("groups"), py::arg("weight"), py::arg("bias"), py::arg("running_mean"),
-        py::arg("running_var"), py::arg("given"), py::arg("momentum"), py::arg("eps"),
-        py::arg("act"), py::arg("p0"), py::arg("p1"), py::arg("need_stats"));
-  m.def("channel_norm_backward", &channel_norm_backward, py::arg("kind"), py::arg("dy"),
-        py::arg("x"), py::arg("groups"), py::arg("weight"), py::arg("bias"), py::arg("mean"),
-        py::arg("rstd"), py::arg("given"), py::arg("act"), py::arg("p0"), py::arg("p1"),
-        py::arg("need"));
-  m.def("row_norm_forward", &row_norm_forward, py::arg("kind"), py::arg("x"), py::arg("axes"),
-        py::arg("weight"), py::arg("bias"), py::arg("eps"), py::arg("need_stats"));
-  m.def("row_norm_backward", &row_norm_backward, py::arg("kind"), py::arg("dy"), py::arg("x"),
-        py::arg("axes"), py::arg("weight"), py::arg("mean"), py::arg("rstd"), py::arg("need"));
-  m.def("minibatch_std_forward", &minibatch_std_forward, py::arg("x"), py::arg("group_size"),
-        py::arg("num_features"), py::arg("eps"));
-  m.def("minibatch_std_backward", &minibatch_std_backward, py::arg("dy"), py::arg("x"),
-        py::arg("group_size"), py::arg("num_features"), py::arg("eps"));
+  define(m, "channel_norm_forward", &channel_norm_forward, py::arg("kind"), py::arg("x"),
+         py::arg("groups"), py::arg("weight"), py::arg("bias"), py::arg("running_mean"),
+         py::arg("running_var"), py::arg("given"), py::arg("momentum"), py::arg("eps"),
+         py::arg("act"), py::arg("p0"), py::arg("p1"), py::arg("need_stats"));
+  define(m, "channel_norm_backward", &channel_norm_backward, py::arg("kind"), py::arg("dy"),
+         py::arg("x"), py::arg("groups"), py::arg("weight"), py::arg("bias"), py::arg("mean"),
+         py::arg("rstd"), py::arg("given"), py::arg("act"), py::arg("p0"), py::arg("p1"),
+         py::arg("need"));
+  define(m, "row_norm_forward", &row_norm_forward, py::arg("kind"), py::arg("x"), py::arg("axes"),
+         py::arg("weight"), py::arg("bias"), py::arg("eps"), py::arg("need_stats"));
+  define(m, "row_norm_backward", &row_norm_backward, py::arg("kind"), py::arg("dy"), py::arg("x"),
+         py::arg("axes"), py::arg("weight"), py::arg("mean"), py::arg("rstd"), py::arg("need"));
+  define(m, "minibatch_std_forward", &minibatch_std_forward, py::arg("x"), py::arg("group_size"),
+         py::arg("num_features"), py::arg("eps"));
+  define(m, "minibatch_std_backward", &minibatch_std_backward, py::arg("dy"), py::arg("x"),
+         py::arg("group_size"), py::arg("num_features"), py::arg("eps"));
 }
 
 }  // namespace hl::bind

@@ -129,11 +129,11 @@ py::object sort_backward(py::handle dy_in, py::handle indices_in, int64_t axis_i
 }  // namespace
 
 void register_order(py::module_& m) {
-  m.def("cumsum", &cumsum, py::arg("x"), py::arg("axis"), py::arg("reverse") = false);
-  m.def("sort", &sort, py::arg("x"), py::arg("axis"), py::arg("descending"));
-  m.def("topk", &topk, py::arg("x"), py::arg("k"), py::arg("axis"), py::arg("largest"));
-  m.def("sort_backward", &sort_backward, py::arg("dy"), py::arg("indices"), py::arg("axis"),
-        py::arg("size"));
+  define(m, "cumsum", &cumsum, py::arg("x"), py::arg("axis"), py::arg("reverse") = false);
+  define(m, "sort", &sort, py::arg("x"), py::arg("axis"), py::arg("descending"));
+  define(m, "topk", &topk, py::arg("x"), py::arg("k"), py::arg("axis"), py::arg("largest"));
+  define(m, "sort_backward", &sort_backward, py::arg("dy"), py::arg("indices"), py::arg("axis"),
+         py::arg("size"));
 }
 
 }  // namespace hl::bind

@@ -53,6 +53,6 @@ const void* panels_or_null(const char* op, py::handle panels, const Array& like,
   return a.data;
 }
 
-void register_pack(py::module_& m) { m.def("pack_panels", &pack_panels); }
+void register_pack(py::module_& m) { define(m, "pack_panels", &pack_panels); }
 
 }  // namespace hl::bind

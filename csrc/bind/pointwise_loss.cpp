@@ -155,12 +155,12 @@ void register_pointwise_loss(py::module_& m) {
     if (kCodes[i]) codes[kCodes[i]] = i;
   }
   m.attr("pointwise_losses") = codes;
-  m.def("pointwise_loss_forward", &pointwise_loss_forward, py::arg("op"), py::arg("x"),
-        py::arg("t"), py::arg("weight"), py::arg("pos_weight"), py::arg("p0"), py::arg("p1"),
-        py::arg("reduction"));
-  m.def("pointwise_loss_backward", &pointwise_loss_backward, py::arg("op"), py::arg("dy"),
-        py::arg("x"), py::arg("t"), py::arg("weight"), py::arg("pos_weight"), py::arg("p0"),
-        py::arg("p1"), py::arg("reduction"), py::arg("need") = 1);
+  define(m, "pointwise_loss_forward", &pointwise_loss_forward, py::arg("op"), py::arg("x"),
+         py::arg("t"), py::arg("weight"), py::arg("pos_weight"), py::arg("p0"), py::arg("p1"),
+         py::arg("reduction"));
+  define(m, "pointwise_loss_backward", &pointwise_loss_backward, py::arg("op"), py::arg("dy"),
+         py::arg("x"), py::arg("t"), py::arg("weight"), py::arg("pos_weight"), py::arg("p0"),
+         py::arg("p1"), py::arg("reduction"), py::arg("need") = 1);
 }
 
 }  // namespace hl::bind

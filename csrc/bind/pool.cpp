@@ -337,17 +337,17 @@ void register_pool(py::module_& m) {
   py::dict kinds;
   for (int k = 0; k < 4; ++k) kinds[kKinds[k]] = k;
   m.attr("pool_kinds") = kinds;
-  m.def("pool_forward", &pool_forward, py::arg("kind"), py::arg("x"), py::arg("window"),
-        py::arg("ceil_mode"), py::arg("count_pad"), py::arg("number"), py::arg("keep"));
-  m.def("pool_backward", &pool_backward, py::arg("kind"), py::arg("dy"), py::arg("shape"),
-        py::arg("window"), py::arg("ceil_mode"), py::arg("count_pad"), py::arg("number"),
-        py::arg("saved"));
-  m.def("pool_indices", &pool_indices, py::arg("kind"), py::arg("saved"), py::arg("shape"),
-        py::arg("window"), py::arg("ceil_mode"));
-  m.def("unpool_forward", &unpool_forward, py::arg("x"), py::arg("indices"),
-        py::arg("output_size"));
-  m.def("unpool_backward", &unpool_backward, py::arg("dy"), py::arg("indices"),
-        py::arg("output_size"));
+  define(m, "pool_forward", &pool_forward, py::arg("kind"), py::arg("x"), py::arg("window"),
+         py::arg("ceil_mode"), py::arg("count_pad"), py::arg("number"), py::arg("keep"));
+  define(m, "pool_backward", &pool_backward, py::arg("kind"), py::arg("dy"), py::arg("shape"),
+         py::arg("window"), py::arg("ceil_mode"), py::arg("count_pad"), py::arg("number"),
+         py::arg("saved"));
+  define(m, "pool_indices", &pool_indices, py::arg("kind"), py::arg("saved"), py::arg("shape"),
+         py::arg("window"), py::arg("ceil_mode"));
+  define(m, "unpool_forward", &unpool_forward, py::arg("x"), py::arg("indices"),
+         py::arg("output_size"));
+  define(m, "unpool_backward", &unpool_backward, py::arg("dy"), py::arg("indices"),
+         py::arg("output_size"));
 }
 
 }  // namespace hl::bind

@@ -234,25 +234,25 @@ py::object dropout_backward(py::handle dy_in, double p, py::handle seed, py::han
 }  // namespace
 
 void register_random(py::module_& m) {
-  m.def("random_uniform", &uniform, py::arg("shape"), py::arg("dtype"), py::arg("seed"),
-        py::arg("call"), py::arg("low"), py::arg("high"));
-  m.def("random_normal", &normal, py::arg("shape"), py::arg("dtype"), py::arg("seed"),
-        py::arg("call"), py::arg("mean"), py::arg("std"));
-  m.def("random_bernoulli", &bernoulli, py::arg("shape"), py::arg("dtype"), py::arg("seed"),
-        py::arg("call"), py::arg("p"));
-  m.def("random_integers", &integers, py::arg("shape"), py::arg("seed"), py::arg("call"),
-        py::arg("low"), py::arg("high"));
-  m.def("random_permutation", &permutation, py::arg("n"), py::arg("seed"), py::arg("call"));
-  m.def("random_words", &words, py::arg("blocks"), py::arg("seed"), py::arg("call"),
-        py::arg("block"));
-  m.def("random_uniform_rows", &uniform_rows, py::arg("calls"), py::arg("n"), py::arg("dtype"),
-        py::arg("seed"));
-  m.def("random_normal_rows", &normal_rows, py::arg("calls"), py::arg("n"), py::arg("dtype"),
-        py::arg("seed"));
-  m.def("dropout_forward", &dropout_forward, py::arg("x"), py::arg("p"), py::arg("seed"),
-        py::arg("call"), py::arg("kind"));
-  m.def("dropout_backward", &dropout_backward, py::arg("dy"), py::arg("p"), py::arg("seed"),
-        py::arg("call"), py::arg("kind"));
+  define(m, "random_uniform", &uniform, py::arg("shape"), py::arg("dtype"), py::arg("seed"),
+         py::arg("call"), py::arg("low"), py::arg("high"));
+  define(m, "random_normal", &normal, py::arg("shape"), py::arg("dtype"), py::arg("seed"),
+         py::arg("call"), py::arg("mean"), py::arg("std"));
+  define(m, "random_bernoulli", &bernoulli, py::arg("shape"), py::arg("dtype"), py::arg("seed"),
+         py::arg("call"), py::arg("p"));
+  define(m, "random_integers", &integers, py::arg("shape"), py::arg("seed"), py::arg("call"),
+         py::arg("low"), py::arg("high"));
+  define(m, "random_permutation", &permutation, py::arg("n"), py::arg("seed"), py::arg("call"));
+  define(m, "random_words", &words, py::arg("blocks"), py::arg("seed"), py::arg("call"),
+         py::arg("block"));
+  define(m, "random_uniform_rows", &uniform_rows, py::arg("calls"), py::arg("n"), py::arg("dtype"),
+         py::arg("seed"));
+  define(m, "random_normal_rows", &normal_rows, py::arg("calls"), py::arg("n"), py::arg("dtype"),
+         py::arg("seed"));
+  define(m, "dropout_forward", &dropout_forward, py::arg("x"), py::arg("p"), py::arg("seed"),
+         py::arg("call"), py::arg("kind"));
+  define(m, "dropout_backward", &dropout_backward, py::arg("dy"), py::arg("p"), py::arg("seed"),
+         py::arg("call"), py::arg("kind"));
 }
 
 }  // namespace hl::bind

@@ -98,12 +98,12 @@ py::tuple rbm_contrast(py::handle v_in, py::handle w_in, py::handle b_in, py::ha
 }  // namespace
 
 void register_rbm(py::module_& m) {
-  m.def("rbm_sample", &rbm_sample, py::arg("x"), py::arg("w"), py::arg("bias"),
-        py::arg("to_visible"), py::arg("gaussian"), py::arg("want_sample"), py::arg("seed"),
-        py::arg("call"));
-  m.def("rbm_contrast", &rbm_contrast, py::arg("v"), py::arg("w"), py::arg("b"), py::arg("c"),
-        py::arg("chain"), py::arg("steps"), py::arg("gaussian"), py::arg("visible_means"),
-        py::arg("gradients"), py::arg("need_h"), py::arg("seed"), py::arg("call"));
+  define(m, "rbm_sample", &rbm_sample, py::arg("x"), py::arg("w"), py::arg("bias"),
+         py::arg("to_visible"), py::arg("gaussian"), py::arg("want_sample"), py::arg("seed"),
+         py::arg("call"));
+  define(m, "rbm_contrast", &rbm_contrast, py::arg("v"), py::arg("w"), py::arg("b"), py::arg("c"),
+         py::arg("chain"), py::arg("steps"), py::arg("gaussian"), py::arg("visible_means"),
+         py::arg("gradients"), py::arg("need_h"), py::arg("seed"), py::arg("call"));
 }
 
 }  // namespace hl::bind

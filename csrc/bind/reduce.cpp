@@ -313,12 +313,13 @@ void register_reduce(py::module_& m) {
   for (ReduceOp op : {ReduceOp::kArgMax, ReduceOp::kArgMin}) args[kNames[int(op)]] = int(op);
   m.attr("reduce_ops") = ops;
   m.attr("arg_ops") = args;
-  m.def("reduce_forward", &reduce_forward, py::arg("op"), py::arg("x"), py::arg("axes"),
-        py::arg("keepdims"), py::arg("p0"));
-  m.def("reduce_backward", &reduce_backward, py::arg("op"), py::arg("dy"), py::arg("x"),
-        py::arg("y"), py::arg("axes"), py::arg("p0"));
-  m.def("argreduce", &argreduce, py::arg("op"), py::arg("x"), py::arg("axis"), py::arg("keepdims"));
-  m.def("sum_to", &sum_to, py::arg("x"), py::arg("shape"));
+  define(m, "reduce_forward", &reduce_forward, py::arg("op"), py::arg("x"), py::arg("axes"),
+         py::arg("keepdims"), py::arg("p0"));
+  define(m, "reduce_backward", &reduce_backward, py::arg("op"), py::arg("dy"), py::arg("x"),
+         py::arg("y"), py::arg("axes"), py::arg("p0"));
+  define(m, "argreduce", &argreduce, py::arg("op"), py::arg("x"), py::arg("axis"),
+         py::arg("keepdims"));
+  define(m, "sum_to", &sum_to, py::arg("x"), py::arg("shape"));
 }
 
 }  // namespace hl::bind

@@ -102,12 +102,13 @@ py::tuple group_regions(py::handle label_in, py::handle bins_in, int64_t regions
 }  // namespace
 
 void register_regions(py::module_& m) {
-  m.def("label_regions", &label_regions, py::arg("mask"), py::arg("connectivity"));
-  m.def("confusion", &confusion, py::arg("op"), py::arg("target"), py::arg("prediction"),
-        py::arg("num_classes"), py::arg("ignore_index"));
-  m.def("graph_segment", &graph_segment, py::arg("image"), py::arg("scale"), py::arg("min_size"));
-  m.def("group_regions", &group_regions, py::arg("label"), py::arg("bins"), py::arg("regions"),
-        py::arg("colours"), py::arg("bins_of_each"));
+  define(m, "label_regions", &label_regions, py::arg("mask"), py::arg("connectivity"));
+  define(m, "confusion", &confusion, py::arg("op"), py::arg("target"), py::arg("prediction"),
+         py::arg("num_classes"), py::arg("ignore_index"));
+  define(m, "graph_segment", &graph_segment, py::arg("image"), py::arg("scale"),
+         py::arg("min_size"));
+  define(m, "group_regions", &group_regions, py::arg("label"), py::arg("bins"), py::arg("regions"),
+         py::arg("colours"), py::arg("bins_of_each"));
 }
 
 }  // namespace hl::bind

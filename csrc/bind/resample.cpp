@@ -199,14 +199,14 @@ void register_resample(py::module_& m) {
   const char* names[] = {"nearest", "nearest-exact", "linear", "bicubic", "area"};
   for (int i = 0; i < 5; ++i) modes[names[i]] = i;
   m.attr("resample_modes") = modes;
-  m.def("resample_forward", &resample_forward, py::arg("x"), py::arg("size"), py::arg("scales"),
-        py::arg("mode"), py::arg("aligned"));
-  m.def("resample_backward", &resample_backward, py::arg("dy"), py::arg("input_size"),
-        py::arg("scales"), py::arg("mode"), py::arg("aligned"));
-  m.def("upfirdn_forward", &upfirdn_forward, py::arg("x"), py::arg("taps"), py::arg("up"),
-        py::arg("down"), py::arg("before"), py::arg("after"));
-  m.def("upfirdn_backward", &upfirdn_backward, py::arg("dy"), py::arg("input_size"),
-        py::arg("taps"), py::arg("up"), py::arg("down"), py::arg("before"), py::arg("after"));
+  define(m, "resample_forward", &resample_forward, py::arg("x"), py::arg("size"), py::arg("scales"),
+         py::arg("mode"), py::arg("aligned"));
+  define(m, "resample_backward", &resample_backward, py::arg("dy"), py::arg("input_size"),
+         py::arg("scales"), py::arg("mode"), py::arg("aligned"));
+  define(m, "upfirdn_forward", &upfirdn_forward, py::arg("x"), py::arg("taps"), py::arg("up"),
+         py::arg("down"), py::arg("before"), py::arg("after"));
+  define(m, "upfirdn_backward", &upfirdn_backward, py::arg("dy"), py::arg("input_size"),
+         py::arg("taps"), py::arg("up"), py::arg("down"), py::arg("before"), py::arg("after"));
 }
 
 }  // namespace hl::bind

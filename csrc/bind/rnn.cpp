@@ -366,12 +366,12 @@ void register_rnn(py::module_& m) {
   cells["gru"] = int(RnnCell::kGru);
   cells["gru_before"] = int(RnnCell::kGruBefore);
   m.attr("rnn_cells") = cells;
-  m.def("rnn_forward", &rnn_forward);
-  m.def("rnn_backward", &rnn_backward);
-  m.def("rnn_variant_forward", &rnn_variant_forward);
-  m.def("rnn_variant_backward", &rnn_variant_backward);
-  m.def("rnn_cell_forward", &rnn_cell_forward);
-  m.def("rnn_cell_backward", &rnn_cell_backward);
+  define(m, "rnn_forward", &rnn_forward);
+  define(m, "rnn_backward", &rnn_backward);
+  define(m, "rnn_variant_forward", &rnn_variant_forward);
+  define(m, "rnn_variant_backward", &rnn_variant_backward);
+  define(m, "rnn_cell_forward", &rnn_cell_forward);
+  define(m, "rnn_cell_backward", &rnn_cell_backward);
 }
 
 }  // namespace hl::bind

@@ -134,15 +134,15 @@ py::object roi_pool_backward(py::handle dy_in, py::handle rois_in, py::handle at
 }  // namespace
 
 void register_roi(py::module_& m) {
-  m.def("roi_align_forward", &roi_align_forward, py::arg("op"), py::arg("input"), py::arg("boxes"),
-        py::arg("height"), py::arg("width"), py::arg("spatial_scale"), py::arg("sampling_ratio"),
-        py::arg("aligned"));
-  m.def("roi_align_backward", &roi_align_backward, py::arg("dy"), py::arg("boxes"), py::arg("size"),
-        py::arg("spatial_scale"), py::arg("sampling_ratio"), py::arg("aligned"));
-  m.def("roi_pool_forward", &roi_pool_forward, py::arg("input"), py::arg("boxes"),
-        py::arg("height"), py::arg("width"), py::arg("spatial_scale"));
-  m.def("roi_pool_backward", &roi_pool_backward, py::arg("dy"), py::arg("boxes"), py::arg("saved"),
-        py::arg("size"));
+  define(m, "roi_align_forward", &roi_align_forward, py::arg("op"), py::arg("input"),
+         py::arg("boxes"), py::arg("height"), py::arg("width"), py::arg("spatial_scale"),
+         py::arg("sampling_ratio"), py::arg("aligned"));
+  define(m, "roi_align_backward", &roi_align_backward, py::arg("dy"), py::arg("boxes"),
+         py::arg("size"), py::arg("spatial_scale"), py::arg("sampling_ratio"), py::arg("aligned"));
+  define(m, "roi_pool_forward", &roi_pool_forward, py::arg("input"), py::arg("boxes"),
+         py::arg("height"), py::arg("width"), py::arg("spatial_scale"));
+  define(m, "roi_pool_backward", &roi_pool_backward, py::arg("dy"), py::arg("boxes"),
+         py::arg("saved"), py::arg("size"));
 }
 
 }  // namespace hl::bind

@@ -89,11 +89,11 @@ py::object glu_backward(py::handle dy_in, py::handle x_in, int64_t axis) {
 }  // namespace
 
 void register_softmax(py::module_& m) {
-  m.def("softmax_forward", &softmax_forward, py::arg("x"), py::arg("axis"), py::arg("log"));
-  m.def("softmax_backward", &softmax_backward, py::arg("dy"), py::arg("y"), py::arg("axis"),
-        py::arg("log"));
-  m.def("glu_forward", &glu_forward, py::arg("x"), py::arg("axis"));
-  m.def("glu_backward", &glu_backward, py::arg("dy"), py::arg("x"), py::arg("axis"));
+  define(m, "softmax_forward", &softmax_forward, py::arg("x"), py::arg("axis"), py::arg("log"));
+  define(m, "softmax_backward", &softmax_backward, py::arg("dy"), py::arg("y"), py::arg("axis"),
+         py::arg("log"));
+  define(m, "glu_forward", &glu_forward, py::arg("x"), py::arg("axis"));
+  define(m, "glu_backward", &glu_backward, py::arg("dy"), py::arg("x"), py::arg("axis"));
 }
 
 }  // namespace hl::bind

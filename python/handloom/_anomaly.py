@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from handloom._device_array import ARRAYS
 from handloom._rows import RowGradient
 from handloom._tape import Function, watchers
 from handloom.ops.reduce import all_finite
@@ -81,7 +82,7 @@ def _caller() -> str:
 
 
 def _checksum(saved: Any) -> int:
-    if not isinstance(saved, np.ndarray):
+    if not isinstance(saved, ARRAYS):
         return 0
     return zlib.crc32(np.ascontiguousarray(saved).view(np.uint8).data) if saved.size else 0
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import handloom
+from handloom._device_array import ARRAYS
 
 if TYPE_CHECKING:
     import handloom.ops
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def _operand(x: object) -> bool:
-    return isinstance(x, (Methods, np.ndarray, int, float, np.generic))
+    return isinstance(x, (Methods, *ARRAYS, int, float, np.generic))
 
 
 class Methods:

@@ -30,9 +30,8 @@ from heapq import heappop, heappush
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from handloom import _C
+from handloom._device_array import ARRAYS
 from handloom._rows import RowGradient
 from handloom.tensor import FLOATS, Array, Leaf, Tensor, as_ndarray, wrap
 
@@ -383,7 +382,7 @@ def _changed(node: Function) -> RuntimeError:
     which = [
         f"{v[0] - then} write(s) after it was saved" for v, then in node.versions if v[0] != then
     ]
-    shapes = ", ".join(str(s.shape) for s in node.saved if isinstance(s, np.ndarray))
+    shapes = ", ".join(str(s.shape) for s in node.saved if isinstance(s, ARRAYS))
     return RuntimeError(
         f"backward: {node.name}: an array that it saved was changed in place ({which[0]}; saved "
         f"shapes: {shapes}); write to a copy, x.clone(), or after backward"

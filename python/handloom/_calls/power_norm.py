@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from handloom import _C
+from handloom._device_array import ARRAYS
 
 Array = npt.NDArray[Any]
 Axes = int | tuple[int, ...] | None
@@ -39,7 +40,7 @@ def norm_backward(dy: Array, x: Array, y: Array, axes: Axes, p: float) -> Array:
         return _C.reduce_backward(_NORM, dy, x, y, axes, p)
     kept = _with_ones(x.shape, axes)
     for name, array in (("dy", dy), ("x", x), ("y", y)):
-        if not isinstance(array, np.ndarray):
+        if not isinstance(array, ARRAYS):
             came = type(array).__name__
             raise TypeError(f"norm_backward: {name} is a {came}, expected a numpy.ndarray")
     ratio = _C.unary_forward(_ABS, x, 0.0, 0.0, None)

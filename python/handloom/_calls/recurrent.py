@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from handloom._device_array import ARRAYS
+
 from .. import _C
 
 Array = npt.NDArray[Any]
@@ -110,7 +112,7 @@ def recurrence(
     draw: tuple[int, int] | None = None,
 ) -> Recurrence:
     """The call that these options mean; `draw` is seed and call, None takes a fresh seed."""
-    if lengths is not None and not isinstance(lengths, np.ndarray):
+    if lengths is not None and not isinstance(lengths, ARRAYS):
         lengths = np.asarray(lengths)
     reverse = bool(reverse)
     drop = float(recurrent_dropout) if training else 0.0

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from handloom._device_array import ARRAYS
+
 from .._arrays import Array
 
 # exp of more than this makes a box of more than a thousand pixels out of a 16-pixel anchor.
@@ -21,7 +23,7 @@ def rois_of(op: str, boxes: Any, dtype: Any) -> Array:
         ValueError: An entry of the list is not (L, 4).
     """
     if not isinstance(boxes, (list, tuple)):
-        if isinstance(boxes, np.ndarray):
+        if isinstance(boxes, ARRAYS):
             return np.ascontiguousarray(boxes)
         found: Array = boxes
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-import numpy as np
+from handloom._device_array import ARRAYS
 
 V = TypeVar("V")
 
@@ -60,6 +60,6 @@ def number(op: str, name: str, value: float) -> float:
 def require_arrays(op: str, **arrays: object) -> None:
     """Raises TypeError unless each is an array: for functions that look at shapes themselves."""
     for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):
+        if not isinstance(array, ARRAYS):
             came = type(array).__name__
             raise TypeError(f"{op}: {name} is a {came}, expected a numpy.ndarray")

@@ -26,6 +26,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from handloom._device_array import ARRAYS
+
 from ._options import choice
 from .pointwise_loss import (
     binary_cross_entropy_with_logits,
@@ -68,7 +70,7 @@ class _Term(NamedTuple):
 
 def _full(x: Array, value: float) -> Array:
     # What is no array goes on to the kernel, which says so.
-    return np.full_like(x, value) if isinstance(x, np.ndarray) else x
+    return np.full_like(x, value) if isinstance(x, ARRAYS) else x
 
 
 def _scaled(x: Array, factor: float) -> Array:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from handloom._device_array import ARRAYS
 from handloom.tensor import Array, Tensor, as_ndarray
 
 
@@ -45,7 +46,7 @@ def load_into(
 
 
 def _array(value: Any) -> Array:
-    if isinstance(value, (Tensor, np.ndarray)):
+    if isinstance(value, (Tensor, *ARRAYS)):
         return value._array if isinstance(value, Tensor) else value
     if hasattr(value, "detach"):  # a PyTorch tensor
         return np.asarray(value.detach())

@@ -9,6 +9,7 @@ import numpy as np
 
 from handloom import ops
 from handloom._calls.recurrent import both_zoneouts, nonlinearity_code
+from handloom._device_array import ARRAYS
 from handloom.nn import init
 from handloom.nn.module import Module
 from handloom.nn.parameter import Parameter
@@ -139,7 +140,7 @@ class _Recurrent(Module):
     def _run(self, x: Any, state: State, lengths: Any) -> tuple[Tensor, list[Tensor]]:
         """The output, and the final states stacked over the layers."""
         name, cell = type(self).__name__, self._cell()
-        if not isinstance(x, (Tensor, np.ndarray)):
+        if not isinstance(x, (Tensor, *ARRAYS)):
             raise TypeError(f"{name}: x is {type(x).__name__}, expected a tensor or an array")
         if x.ndim != 3 or x.shape[-1] != self.input_size:
             raise ValueError(

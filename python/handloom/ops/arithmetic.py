@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from handloom import _C
+from handloom._device_array import ARRAYS
 from handloom._tape import Function
 from handloom.ops._common import Scalar, TensorLike, array_of, is_float
 from handloom.ops.elementwise import Unary
@@ -36,7 +37,7 @@ class Add(Function):
     def forward(ctx, a: Array, b: Array | float) -> Array:
         if ctx.need:
             ctx.a_shape = a.shape
-            ctx.b_shape = b.shape if isinstance(b, np.ndarray) else ()
+            ctx.b_shape = b.shape if isinstance(b, ARRAYS) else ()
         return _binary(_ADD, a, b, None)
 
     def backward(ctx, dy: Array) -> tuple[Array | None, Array | None]:
@@ -53,8 +54,8 @@ class Sub(Function):
 
     def forward(ctx, a: Array | float, b: Array | float) -> Array:
         if ctx.need:
-            ctx.a_shape = a.shape if isinstance(a, np.ndarray) else ()
-            ctx.b_shape = b.shape if isinstance(b, np.ndarray) else ()
+            ctx.a_shape = a.shape if isinstance(a, ARRAYS) else ()
+            ctx.b_shape = b.shape if isinstance(b, ARRAYS) else ()
         return _binary(_SUB, a, b, None)
 
     def backward(ctx, dy: Array) -> tuple[Array | None, Array | None]:
@@ -132,8 +133,8 @@ def _same_float(a: Array, b: Array) -> bool:
 
 def _meet(a: Operand, b: Operand, op: str) -> tuple[Any, Any, bool]:
     """Applies the dtype rules. Returns the operands, and whether they are floats."""
-    ta = isinstance(a, (Tensor, np.ndarray))
-    tb = isinstance(b, (Tensor, np.ndarray))
+    ta = isinstance(a, (Tensor, *ARRAYS))
+    tb = isinstance(b, (Tensor, *ARRAYS))
     if ta and tb:
         da, db = a.dtype, b.dtype
         if da is _F32 and db is _F32:
@@ -343,7 +344,7 @@ def logical(function: Any, a: Operand, b: Operand, op: str) -> Tensor:
 
 def where(condition: TensorLike, a: Operand, b: Operand) -> Tensor:
     """a where the boolean condition is true, else b; all three broadcast."""
-    if isinstance(a, (Tensor, np.ndarray)) or isinstance(b, (Tensor, np.ndarray)):
+    if isinstance(a, (Tensor, *ARRAYS)) or isinstance(b, (Tensor, *ARRAYS)):
         a, b, floating = _meet(a, b, "where")
     else:
         floating = isinstance(a, float) or isinstance(b, float)
@@ -352,8 +353,8 @@ def where(condition: TensorLike, a: Operand, b: Operand) -> Tensor:
         raise TypeError(f"where: condition has dtype {mask.dtype}, expected bool")
     if not floating:
         return wrap(np.where(mask, *(v._array if isinstance(v, Tensor) else v for v in (a, b))))
-    other = a if isinstance(a, (Tensor, np.ndarray)) else b
-    dtype = other.dtype if isinstance(other, (Tensor, np.ndarray)) else _F32
+    other = a if isinstance(a, (Tensor, *ARRAYS)) else b
+    dtype = other.dtype if isinstance(other, (Tensor, *ARRAYS)) else _F32
     a, b = (np.asarray(v, dtype) if isinstance(v, (int, float)) else v for v in (a, b))
     out: Tensor = Where().run((a, b, condition))
     return out

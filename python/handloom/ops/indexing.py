@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from handloom import _C
+from handloom._device_array import ARRAYS
 from handloom._tape import Function, View
 from handloom.autograd import is_grad_enabled
 from handloom.ops._common import TensorLike, array_of, axis_of, dense, is_float
@@ -68,7 +69,7 @@ class Gather(Function):
 def _view(x: Array, index: Any) -> Array:
     """x[index]; where that is a single number, a view without axes of it."""
     y = x[index]
-    return y if isinstance(y, np.ndarray) else x[_with_ellipsis(index)]
+    return y if isinstance(y, ARRAYS) else x[_with_ellipsis(index)]
 
 
 def _with_ellipsis(index: Any) -> tuple[Any, ...]:
@@ -85,7 +86,7 @@ def _plain(item: Any) -> Any:
         item = item._array
     elif isinstance(item, list):
         item = np.asarray(item) if item else np.empty(0, np.int64)
-    if isinstance(item, np.ndarray):
+    if isinstance(item, ARRAYS):
         if item.dtype.kind not in "biu":
             raise TypeError(f"index: an array of {item.dtype}, expected integers or booleans")
         if item.ndim == 0 and item.dtype.kind != "b":
@@ -118,7 +119,7 @@ def _gathered(x: Tensor, items: tuple[Any, ...]) -> Tensor:
     if not is_float(a):
         return wrap(np.array(a[items]))
     first = items[0]
-    if len(items) == 1 and isinstance(first, np.ndarray) and first.dtype.kind != "b":
+    if len(items) == 1 and isinstance(first, ARRAYS) and first.dtype.kind != "b":
         out: Tensor = TakeRows().run1(x, _rows(first, a.shape[0]))
         return out
     # Anything else: the positions of the chosen elements in the flat array, by NumPy's own rules.
@@ -152,10 +153,10 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     items = tuple([_plain(i) for i in _as_tuple(index)])
     if isinstance(value, Tensor):
         value = value._array
-    elif isinstance(value, np.ndarray) and value.ndim:
+    elif isinstance(value, ARRAYS) and value.ndim:
         value = as_ndarray(value, "setitem")
     target = x._array
-    if isinstance(value, np.ndarray) and is_float(value) and value.dtype != target.dtype:
+    if isinstance(value, ARRAYS) and is_float(value) and value.dtype != target.dtype:
         raise TypeError(
             f"setitem: the tensor is {target.dtype} but the value {value.dtype}; convert it with "
             f".astype({str(target.dtype)!r})"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from handloom import _C
+from handloom._device_array import ARRAYS
 from handloom._tape import Function
 from handloom.ops._common import TensorLike, dense, reduction_of
 from handloom.ops.arithmetic import add, div, mul, neg
@@ -186,7 +187,7 @@ class DiceLoss(Function):
 
 def _target(target: Any) -> Any:
     """Labels may come as a list."""
-    return target if isinstance(target, (Tensor, np.ndarray)) else np.asarray(target)
+    return target if isinstance(target, (Tensor, *ARRAYS)) else np.asarray(target)
 
 
 def cross_entropy(

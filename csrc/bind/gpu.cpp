@@ -1,0 +1,341 @@
+#include "bind/gpu.h"
+
+#include "bind/invoke.h"
+#include "bind/place.h"
+#include "bind/register.h"
+
+namespace hl::bind {
+namespace {
+
+constexpr int kUndecided = -2;
+thread_local int t_device = kUndecided;
+thread_local const char* t_name = nullptr;
+thread_local int t_default = kCpu;  // of calls without arrays
+
+PyObject* g_type = nullptr;  // handloom.cuda.Array, once there is one
+PyObject* g_layout = nullptr;
+PyObject* g_device = nullptr;
+
+std::string place_name(int device) {
+  return device == kCpu ? std::string("the CPU") : "cuda:" + std::to_string(device);
+}
+
+// Owns a block of device memory.
+struct Block {
+  void* data;
+  int device;
+  void* stream;
+};
+
+void free_block(void* p) {
+  auto* block = static_cast<Block*>(p);
+  gpu()->release(block->device, block->stream, block->data);
+  int ignored;
+  gpu()->last_error(&ignored);  // nobody to tell
+  delete block;
+}
+
+}  // namespace
+
+int call_device() { return t_device == kUndecided ? t_default : t_device; }
+
+void meet_device(const char* op, const char* name, int device) {
+  if (t_device == kUndecided) {
+    t_device = device;
+    t_name = name;
+  } else if (t_device != device) {
+    value_error(op, std::string(name) + " is on " + place_name(device) + " but " +
+                        (t_name ? t_name : "the call") + " is on " + place_name(t_device) +
+                        "; move one of them, for example with .to(\"cuda\") or .cpu()");
+  }
+}
+
+CallScope::CallScope() : device_(t_device), name_(t_name) {
+  t_device = kUndecided;
+  t_name = nullptr;
+}
+CallScope::~CallScope() {
+  t_device = device_;
+  t_name = name_;
+}
+
+void raise_gpu_error(const char* what) {
+  int error = 0;
+  const char* text = gpu() ? gpu()->last_error(&error) : "the CUDA library is not loaded";
+  if (!text) return;
+  const std::string message = std::string(what) + ": " + text;
+  if (error == kGpuOutOfMemory) {
+    PyErr_SetString(PyExc_MemoryError, message.c_str());
+    throw py::error_already_set();
+  }
+  throw std::runtime_error(message);
+}
+
+PyObject* device_layout(py::handle object, int* device) {
+  if (!g_type || reinterpret_cast<PyObject*>(Py_TYPE(object.ptr())) != g_type) return nullptr;
+  PyObject* number = PyObject_GetAttr(object.ptr(), g_device);
+  PyObject* layout = PyObject_GetAttr(object.ptr(), g_layout);
+  if (!number || !layout) throw py::error_already_set();
+  *device = int(PyLong_AsLong(number));
+  Py_DECREF(number);
+  Py_DECREF(layout);  // the array holds it
+  return layout;
+}
+
+namespace {
+
+// The Python object around a layout; takes over the reference.
+py::object device_array(PyObject* layout, int device) {
+  PyObject* a = PyObject_CallFunction(g_type, "Ni", layout, device);
+  if (!a) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(a);
+}
+
+// A layout over device memory that `owner` keeps; takes over neither reference.
+PyObject* layout_over(void* data, PyObject* descr, const int64_t* shape, const int64_t* strides,
+                      int ndim, py::object owner) {
+  auto& api = py::detail::npy_api::get();
+  Py_INCREF(descr);
+  PyObject* a = api.PyArray_NewFromDescr_(
+      api.PyArray_Type_, descr, ndim, reinterpret_cast<const Py_intptr_t*>(shape),
+      reinterpret_cast<const Py_intptr_t*>(strides), data,
+      py::detail::npy_api::NPY_ARRAY_WRITEABLE_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_, nullptr);
+  if (!a) throw py::error_already_set();
+  api.PyArray_SetBaseObject_(a, owner.release().ptr());
+  return a;
+}
+
+py::object own(void* data, int device, void* stream) {
+  return py::capsule(new Block{data, device, stream}, &free_block);
+}
+
+const GpuApi& loaded(const char* op) {
+  if (!gpu()) throw std::runtime_error(std::string(op) + ": the CUDA library is not loaded");
+  return *gpu();
+}
+
+void* stream_of(const char* op, int device) {
+  const GpuApi& api = loaded(op);
+  int count = 0;
+  if (api.device_count(&count) != 0) raise_gpu_error(op);
+  if (device < 0 || device >= count || device >= kMaxGpus) {
+    value_error(op, "there is no device cuda:" + std::to_string(device) + ", this machine has " +
+                        std::to_string(count));
+  }
+  void* stream = gpu_stream(device);
+  if (!stream) raise_gpu_error(op);
+  return stream;
+}
+
+}  // namespace
+
+py::object new_device_array(const char* op, PyObject* descr, int64_t itemsize, const int64_t* shape,
+                            int ndim, int device) {
+  const int64_t bytes = checked_product(op, Dims(shape, shape + ndim)) * itemsize;
+  void* stream = stream_of(op, device);
+  void* data = nullptr;
+  if (gpu()->allocate(device, stream, bytes > 0 ? bytes : 1, &data) != 0) {
+    raise_gpu_error((std::string(op) + ": no device memory for a result of shape " +
+                     shape_text(shape, ndim) + " (" + std::to_string(bytes) + " bytes)")
+                        .c_str());
+  }
+  PyObject* layout = layout_over(data, descr, shape, nullptr, ndim, own(data, device, stream));
+  return device_array(layout, device);
+}
+
+GpuCall::GpuCall(const char* kernel, const Plan& plan, bool can_run, int device)
+    : kernel_(kernel), plan_(plan), device_(device) {
+  if (!can_run) {
+    PyErr_Format(PyExc_NotImplementedError,
+                 "%s: there is no CUDA kernel for it yet; move its arrays "
+                 "to the CPU with .cpu()",
+                 kernel);
+    throw py::error_already_set();
+  }
+  const GpuApi& api = *gpu();
+  ctx = {};
+  ctx.stream = stream_of(kernel, device);
+  ctx.workers = 1;
+  if (api.use(device) != 0) raise_gpu_error(kernel);
+  void* scratch = nullptr;
+  if (plan.shared_bytes > 0 && api.allocate(device, ctx.stream, plan.shared_bytes, &scratch) != 0) {
+    raise_gpu_error(kernel);
+  }
+  ctx.shared = static_cast<unsigned char*>(scratch);
+  if (profiling()) {
+    api.event_create(device, &start_);
+    api.event_create(device, &stop_);
+    api.event_record(device, start_, ctx.stream);
+  }
+}
+
+GpuCall::~GpuCall() {
+  const GpuApi& api = *gpu();
+  if (ctx.shared) api.release(device_, ctx.stream, ctx.shared);
+  for (void* event : {start_, stop_}) {
+    if (event) api.event_destroy(device_, event);
+  }
+}
+
+void GpuCall::finish() {
+  const GpuApi& api = *gpu();
+  if (stop_) {
+    float milliseconds = 0;
+    api.event_record(device_, stop_, ctx.stream);
+    if (api.event_elapsed(device_, start_, stop_, &milliseconds) == 0) {
+      profile_record(kernel_, plan_, milliseconds * 1e-3);
+    }
+  }
+  raise_gpu_error(kernel_);
+}
+
+namespace {
+
+// None, or why the library at `path` cannot be used. Checks that a device answers, too.
+py::object load(const std::string& path) {
+  if (const char* why = gpu_load(path.c_str())) return py::str(why);
+  return py::none();
+}
+
+void set_type(py::handle type) {
+  g_type = type.inc_ref().ptr();
+  g_layout = PyUnicode_InternFromString("_layout");
+  g_device = PyUnicode_InternFromString("index");
+}
+
+py::tuple count() {
+  int n = 0, error = 0;
+  loaded("cuda").device_count(&n);
+  const char* text = gpu()->last_error(&error);
+  return py::make_tuple(n, text ? py::object(py::str(text)) : py::none());
+}
+
+py::dict info(int device) {
+  GpuInfo i = {};
+  if (loaded("cuda").device_info(device, &i) != 0) raise_gpu_error("cuda");
+  py::dict d;
+  d["name"] = i.name;
+  d["capability"] = py::make_tuple(i.major, i.minor);
+  d["multiprocessors"] = i.multiprocessors;
+  d["memory"] = i.memory;
+  d["driver"] = i.driver;
+  d["runtime"] = i.runtime;
+  return d;
+}
+
+py::tuple memory(int device) {
+  int64_t free = 0, total = 0;
+  if (loaded("cuda").memory_info(device, &free, &total) != 0) raise_gpu_error("cuda");
+  return py::make_tuple(free, total);
+}
+
+py::list kernels() {
+  const GpuApi& api = loaded("cuda");
+  std::vector<GpuApi::Kernel> rows(size_t(api.kernels(nullptr, 0)));
+  api.kernels(rows.data(), int(rows.size()));
+  py::list all;
+  for (const auto& r : rows) all.append(py::make_tuple(r.name, r.types, r.layer));
+  return all;
+}
+
+py::object empty(const Dims& shape, py::handle dtype, int device) {
+  const py::dtype d = py::dtype::from_args(py::reinterpret_borrow<py::object>(dtype));
+  return new_device_array("cuda", d.ptr(), d.itemsize(), shape.data(), int(shape.size()), device);
+}
+
+// A contiguous ndarray to the device.
+py::object upload(py::handle host, int device) {
+  const Array a("cuda", "array", host);
+  a.require_contiguous();
+  PyObject* descr = py::detail::array_proxy(host.ptr())->descr;
+  py::object y = new_device_array("cuda", descr, a.itemsize, a.shape, a.ndim, device);
+  void* stream = gpu_stream(device);
+  if (gpu()->copy(device, stream, data_of(y), a.data, a.size() * a.itemsize) != 0 ||
+      gpu()->synchronize(device, stream) != 0) {
+    raise_gpu_error("cuda");
+  }
+  return y;
+}
+
+// A contiguous device array to an ndarray of the same shape and type.
+void download(py::handle from, py::handle to) {
+  int device = 0;
+  PyObject* layout = device_layout(from, &device);
+  if (!layout) type_error("cuda", "expected a device array");
+  const Array a("cuda", "array", layout), b("cuda", "host", to);
+  a.require_contiguous();
+  b.require_contiguous();
+  b.require_shape(a.dims());
+  void* stream = stream_of("cuda", device);
+  py::gil_scoped_release unlocked;
+  const bool done = gpu()->copy(device, stream, b.data, a.data, a.size() * a.itemsize) == 0 &&
+                    gpu()->synchronize(device, stream) == 0;
+  py::gil_scoped_acquire locked;
+  if (!done) raise_gpu_error("cuda");
+}
+
+void clear(py::handle array) {
+  int device = 0;
+  PyObject* layout = device_layout(array, &device);
+  if (!layout) type_error("cuda", "expected a device array");
+  const Array a("cuda", "array", layout);
+  a.require_contiguous();
+  if (gpu()->clear(device, stream_of("cuda", device), a.data, 0, a.size() * a.itemsize) != 0) {
+    raise_gpu_error("cuda");
+  }
+}
+
+// Memory of another library as an array; `owner` keeps it.
+py::object adopt(uintptr_t data, const Dims& shape, py::object strides, py::handle dtype,
+                 int device, py::object owner) {
+  const py::dtype d = py::dtype::from_args(py::reinterpret_borrow<py::object>(dtype));
+  Dims bytes;
+  if (!strides.is_none()) bytes = strides.cast<Dims>();
+  return device_array(
+      layout_over(reinterpret_cast<void*>(data), d.ptr(), shape.data(),
+                  strides.is_none() ? nullptr : bytes.data(), int(shape.size()), std::move(owner)),
+      device);
+}
+
+uintptr_t address(py::handle layout) { return reinterpret_cast<uintptr_t>(data_of(layout)); }
+
+void synchronize(int device) {
+  if (gpu()) {
+    void* stream = stream_of("cuda", device);
+    py::gil_scoped_release unlocked;
+    gpu()->synchronize(device, stream);
+  }
+  raise_gpu_error("cuda");
+}
+
+}  // namespace
+
+void register_gpu(py::module_& m) {
+  py::module_ g = m.def_submodule("gpu");
+  g.def("load", &load, py::arg("path"));
+  g.def("set_type", &set_type, py::arg("type"));
+  g.def("build", [] { return loaded("cuda").build; });
+  g.def("emulated", [] { return loaded("cuda").emulated != 0; });
+  g.def("count", &count);
+  g.def("info", &info, py::arg("device"));
+  g.def("memory", &memory, py::arg("device"));
+  g.def("kernels", &kernels);
+  g.def(
+      "set_default",
+      [](int device) {
+        const int before = t_default;
+        t_default = device;
+        return before;
+      },
+      py::arg("device"));
+  g.def("empty", &empty, py::arg("shape"), py::arg("dtype"), py::arg("device"));
+  g.def("upload", &upload, py::arg("host"), py::arg("device"));
+  g.def("download", &download, py::arg("array"), py::arg("to"));
+  g.def("clear", &clear, py::arg("array"));
+  g.def("adopt", &adopt, py::arg("data"), py::arg("shape"), py::arg("strides"), py::arg("dtype"),
+        py::arg("device"), py::arg("owner"));
+  g.def("address", &address, py::arg("layout"));
+  g.def("synchronize", &synchronize, py::arg("device"));
+}
+
+}  // namespace hl::bind

@@ -1,0 +1,39 @@
+// Arrays on a GPU, and calls of its kernels.
+//
+// A device array is a Python object whose `_layout` is an ndarray with the address of device memory:
+// NumPy keeps shape, strides and views for us, and nobody may read its elements.
+#pragma once
+
+#include "bind/array.h"
+#include "cuda/library.h"
+
+namespace hl::bind {
+
+// Raises what the library's last failure on this thread was; nothing if there was none.
+void raise_gpu_error(const char* what);
+
+// If `object` is a device array: its layout (borrowed from it) and device; else null.
+PyObject* device_layout(py::handle object, int* device);
+
+// An uninitialised device array. `descr` is borrowed.
+py::object new_device_array(const char* op, PyObject* descr, int64_t itemsize, const int64_t* shape,
+                            int ndim, int device);
+
+// Scratch, stream and error handling around one kernel.
+class GpuCall {
+ public:
+  GpuCall(const char* kernel, const Plan& plan, bool can_run, int device);
+  ~GpuCall();
+  GpuCall(const GpuCall&) = delete;
+  GpuCall& operator=(const GpuCall&) = delete;
+  Ctx ctx;
+  void finish();  // raises what went wrong
+
+ private:
+  const char* kernel_;
+  const Plan& plan_;
+  int device_;
+  void *start_ = nullptr, *stop_ = nullptr;  // events, while a profile is taken
+};
+
+}  // namespace hl::bind

@@ -1,0 +1,136 @@
+// CUDA kernels on one CPU thread, one fiber per CUDA thread.
+//
+// What makes mistakes show:
+//   - fibers of a block run in a seeded random order, so that a missing barrier gives wrong numbers
+//   - shared memory starts as NaN; a barrier that not every thread reaches is reported as a deadlock
+//   - "device" memory cannot be touched while no kernel or copy runs: host code that reads a device
+//     pointer dies here as it would on a card
+//   - asynchronous copies land at the latest legal moment
+//
+// What it cannot see: a wrong reading of PTX layouts (it has ours), memory order between blocks, bank
+// conflicts, speed. HANDLOOM_EMULATOR_SEED picks the schedule; 0 is thread order.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "cuda/emulator/cudart.h"
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __restrict__ __restrict
+#define __launch_bounds__(...)
+
+namespace hl::emulator {
+
+// Runs `body(arg)` once per thread of the grid. False, with a message left for the caller: the
+// configuration is one that a card would refuse.
+using Body = void (*)(void* arg);
+bool run_grid(Body body, void* arg, dim3 grid, dim3 block, size_t shared_bytes, const char* kernel);
+
+struct Thread {
+  dim3 index;
+  int linear;  // in its block
+};
+struct Block {
+  dim3 index, size, grid;
+  unsigned char* shared;
+};
+const Thread& thread();
+const Block& block();
+void sync_threads(const char* where);
+void sync_warp(const char* where);
+// Meets the other lanes of the warp: each leaves 16 bytes, then reads those of any lane.
+void exchange(const void* mine, size_t bytes);
+void read_lane(int lane, void* to, size_t bytes);
+void end_exchange();
+
+}  // namespace hl::emulator
+
+#define threadIdx (::hl::emulator::thread().index)
+#define blockIdx (::hl::emulator::block().index)
+#define blockDim (::hl::emulator::block().size)
+#define gridDim (::hl::emulator::block().grid)
+
+inline void __syncthreads() { hl::emulator::sync_threads("__syncthreads"); }
+
+#define HL_SHARED(T, name) T* const name = reinterpret_cast<T*>(::hl::emulator::block().shared)
+
+#define HL_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                            \
+  do {                                                                                       \
+    auto hl_body = [=] { (kernel)(__VA_ARGS__); };                                           \
+    (void)(stream);                                                                          \
+    if (!::hl::emulator::run_grid([](void* f) { (*static_cast<decltype(hl_body)*>(f))(); },  \
+                                  &hl_body, (grid), (block), size_t(shared_bytes), #kernel)) \
+      ::hl::cuda::note_failure(cudaErrorInvalidConfiguration, #kernel, __FILE__, __LINE__);  \
+  } while (0)
+
+namespace hl::cuda {
+
+void note_failure(cudaError_t error, const char* what, const char* file, int line);
+
+inline int lane() { return int(threadIdx.x & 31); }
+
+template <class T>
+T shuffle_from(T v, int source) {
+  emulator::exchange(&v, sizeof v);
+  emulator::read_lane(source & 31, &v, sizeof v);
+  emulator::end_exchange();
+  return v;
+}
+template <class T>
+T shuffle_xor(T v, int mask) {
+  return shuffle_from(v, lane() ^ mask);
+}
+template <class T>
+T shuffle_up(T v, int by) {
+  return shuffle_from(v, lane() >= by ? lane() - by : lane());
+}
+inline unsigned ballot(bool flag) {
+  unsigned all = 0;
+  emulator::exchange(&flag, sizeof flag);
+  for (int i = 0; i < 32; ++i) {
+    bool theirs = false;
+    emulator::read_lane(i, &theirs, sizeof theirs);
+    all |= unsigned(theirs) << i;
+  }
+  emulator::end_exchange();
+  return all;
+}
+inline void sync_warp() { emulator::sync_warp("__syncwarp"); }
+
+inline uint32_t mul_high(uint32_t a, uint32_t b) { return uint32_t((uint64_t(a) * b) >> 32); }
+inline uint64_t mul_high(uint64_t a, uint64_t b) {
+  return uint64_t((static_cast<unsigned __int128>(a) * b) >> 64);
+}
+
+}  // namespace hl::cuda
+
+inline int atomicAdd(int* at, int v) {
+  const int before = *at;
+  *at += v;
+  return before;
+}
+inline unsigned atomicAdd(unsigned* at, unsigned v) {
+  const unsigned before = *at;
+  *at += v;
+  return before;
+}
+inline unsigned long long atomicAdd(unsigned long long* at, unsigned long long v) {
+  const unsigned long long before = *at;
+  *at += v;
+  return before;
+}
+inline int atomicMin(int* at, int v) {
+  const int before = *at;
+  if (v < before) *at = v;
+  return before;
+}
+inline int atomicMax(int* at, int v) {
+  const int before = *at;
+  if (v > before) *at = v;
+  return before;
+}

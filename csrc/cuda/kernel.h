@@ -1,0 +1,27 @@
+// What closes the source of a CUDA kernel: its entries go to the list from which the op table is
+// filled when the library is loaded. A kernel without a source here has an entry that cannot run.
+#pragma once
+
+#include "context.h"
+#include "cuda/gpu.h"
+
+namespace hl::cuda {
+
+struct Registered {
+  const char* name;
+  unsigned type;  // F32, F64 or RAW of kernels.h
+  const char* layer;
+  const void* entry;
+  const Registered* next;
+  Registered(const char* name, unsigned type, const char* layer, const void* entry);
+};
+
+}  // namespace hl::cuda
+
+#define HL_REGISTER_(name, T, bit, run, plan)                              \
+  static const Entry<name##_t<T>> name##_##T##_entry = {#name, run, plan}; \
+  static const Registered name##_##T##_registered(#name, bit, "simt", &name##_##T##_entry)
+#define HL_CUDA_KERNEL(name)                                        \
+  HL_REGISTER_(name, float, 1u, &name<float>, &name##_plan<float>); \
+  HL_REGISTER_(name, double, 2u, &name<double>, &name##_plan<double>)
+#define HL_CUDA_RAW_KERNEL(name) HL_REGISTER_(name, void, 4u, &name, &name##_plan)

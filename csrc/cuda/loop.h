@@ -1,0 +1,76 @@
+// The three shapes of a simple kernel: a function of each element, of each row, of each sum.
+#pragma once
+
+#include "context.h"
+#include "cuda/gpu.h"
+
+namespace hl::cuda {
+
+template <class F>
+__global__ void __launch_bounds__(kThreads) each_kernel(int64_t n, F f) {
+  const int64_t step = int64_t(gridDim.x) * blockDim.x;
+  for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) f(i);
+}
+
+inline unsigned grid_of(int64_t blocks) {
+  return unsigned(blocks < 1 ? 1 : blocks < kMaxGrid ? blocks : kMaxGrid);
+}
+
+// f(i) for every i in [0, n), each on a thread of its own.
+template <class F>
+void each(const Ctx& ctx, int64_t n, F f) {
+  if (n <= 0) return;
+  HL_LAUNCH((each_kernel<F>), grid_of(ceil_div(n, int64_t(kThreads))), kThreads, 0, ctx.stream, n,
+            f);
+}
+
+// ---- sums of a block -------------------------------------------------------------------------------
+struct Plus {
+  template <class T>
+  __device__ T operator()(T a, T b) const {
+    return a + b;
+  }
+};
+struct Larger {  // NaN wins
+  template <class T>
+  __device__ T operator()(T a, T b) const {
+    return a > b || a != a ? a : b;
+  }
+};
+
+template <class T, class Op>
+__device__ T warp_reduce(T v, Op op) {
+  for (int mask = 16; mask > 0; mask /= 2) v = op(v, shuffle_xor(v, mask));
+  return v;
+}
+
+// The sum over the block's kThreads threads, known to all of them. `room` is shared memory for
+// kThreads / 32 values. The tree is fixed: the result does not depend on the schedule.
+template <class T, class Op>
+__device__ T block_reduce(T v, T* room, Op op) {
+  v = warp_reduce(v, op);
+  __syncthreads();  // room may still be read from the last call
+  if (lane() == 0) room[threadIdx.x / kWarp] = v;
+  __syncthreads();
+  T all = room[0];
+  for (unsigned i = 1; i < blockDim.x / kWarp; ++i) all = op(all, room[i]);
+  return all;
+}
+
+// f(row) by a whole block for every row in [0, rows); f may use block_reduce.
+template <class F>
+__global__ void __launch_bounds__(kThreads) rows_kernel(int64_t rows, F f) {
+  HL_SHARED(unsigned char, room);
+  for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) f(row, room);
+}
+
+// What a block of rows_kernel has for block_reduce: kThreads / 32 values of up to 16 bytes.
+constexpr int kRoomBytes = kThreads / kWarp * 16;
+
+template <class F>
+void each_row(const Ctx& ctx, int64_t rows, F f) {
+  if (rows <= 0) return;
+  HL_LAUNCH((rows_kernel<F>), grid_of(rows), kThreads, kRoomBytes, ctx.stream, rows, f);
+}
+
+}  // namespace hl::cuda

@@ -1,0 +1,38 @@
+"""The GPU: what there is, arrays that live on it, and its queue of work.
+
+    hl.cuda.is_available()              # False says why in hl.cuda.state()
+    x = hl.tensor(a).to("cuda")         # or hl.tensor(a, device="cuda")
+    model.to("cuda")                    # parameters and buffers move, layers stay the same
+
+The CUDA half is a shared library of its own beside the CPU's module. It is opened on first use; a
+wheel without it, or a machine without a card, is a CPU machine that can say what is missing.
+"""
+
+from __future__ import annotations
+
+from handloom._device_array import Array, array
+from handloom.cuda._device import (
+    current_device,
+    device_count,
+    get_device_name,
+    get_device_properties,
+    is_available,
+    kernels,
+    mem_get_info,
+    state,
+    synchronize,
+)
+
+__all__ = [
+    "Array",
+    "array",
+    "current_device",
+    "device_count",
+    "get_device_name",
+    "get_device_properties",
+    "is_available",
+    "kernels",
+    "mem_get_info",
+    "state",
+    "synchronize",
+]
