@@ -61,8 +61,11 @@ def test_bad_data_is_named(data, error, text):
 
 
 def test_device_and_requires_grad_are_checked():
-    with pytest.raises(ValueError, match="'cuda' is not available"):
-        hl.tensor([1.0], device="cuda")
+    if not hl.cuda.is_available():
+        with pytest.raises(RuntimeError, match="'cuda' cannot be used, "):
+            hl.tensor([1.0], device="cuda")
+    with pytest.raises(ValueError, match="'abacus' is unknown, expected cpu, cuda"):
+        hl.tensor([1.0], device="abacus")
     with pytest.raises(TypeError, match="int64"):
         hl.tensor([1], requires_grad=True)
     assert hl.tensor([1.0], device="cpu").device == "cpu"

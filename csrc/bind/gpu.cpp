@@ -329,9 +329,9 @@ void register_gpu(py::module_& m) {
       },
       py::arg("device"));
   g.def("empty", &empty, py::arg("shape"), py::arg("dtype"), py::arg("device"));
-  g.def("upload", &upload, py::arg("host"), py::arg("device"));
-  g.def("download", &download, py::arg("array"), py::arg("to"));
-  g.def("clear", &clear, py::arg("array"));
+  define(g, "upload", &upload, py::arg("host"), py::arg("device"));
+  define(g, "download", &download, py::arg("array"), py::arg("to"));
+  define(g, "clear", &clear, py::arg("array"));
   g.def("adopt", &adopt, py::arg("data"), py::arg("shape"), py::arg("strides"), py::arg("dtype"),
         py::arg("device"), py::arg("owner"));
   g.def("address", &address, py::arg("layout"));

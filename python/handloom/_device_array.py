@@ -126,8 +126,8 @@ class Array:
 
     def copy(self, order: str = "C") -> Array:
         """A copy in C order."""
-        made: Array = _C.copy(self, None)
-        return made
+        made: Any = _C.copy(self, None)  # type: ignore[arg-type]
+        return made  # type: ignore[no-any-return]
 
     def astype(self, dtype: Any, order: str = "C", copy: bool = True) -> Array:
         """Another element type; the array itself if it is of that type and `copy` is False."""
@@ -231,9 +231,6 @@ def _like(make: Callable[..., Host]) -> Callable[..., Array]:
     return function
 
 
-# What the library takes for an array.
-ARRAYS = (np.ndarray, Array)
-
 _FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     np.empty_like: _like(np.empty),
     np.full_like: _like(np.full),
@@ -258,5 +255,33 @@ def array(source: object, device: int | str = 0) -> Array:
     index = index_of(f"cuda:{device}" if isinstance(device, int) else device, "cuda.array")
     if isinstance(source, Array):
         return source if source.index == index else array(source.numpy(), index)
-    made: Array = _C.gpu.upload(np.ascontiguousarray(source).reshape(np.shape(source)), index)
+    made: Array = _C.gpu.upload(np.asarray(source, order="C"), index)
     return made
+
+
+# What the library takes for an array. To type checkers the second is one of the first: the same
+# code serves both.
+ARRAYS: tuple[type[Host], type[Host]] = (np.ndarray, Array)  # type: ignore[assignment]
+
+
+def index_of(a: Any) -> int:
+    """The device's number, −1 for the host."""
+    return a.index if isinstance(a, Array) else -1
+
+
+def place(a: Any, index: int) -> Any:
+    """The array itself if it is on that device (−1: the host), else a copy there."""
+    if index_of(a) == index:
+        return a
+    return a.numpy() if index < 0 else array(a, index)
+
+
+def beside(like: Any, a: Host) -> Any:
+    """A host array where `like` is: constants that a layer makes for its input."""
+    return array(a, like.index) if isinstance(like, Array) else a
+
+
+def zeros_beside(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
+    """Zeros where `like` is, of its dtype unless another is named."""
+    wanted = like.dtype if dtype is None else dtype
+    return zeros(shape, wanted, like.index) if isinstance(like, Array) else np.zeros(shape, wanted)

@@ -246,11 +246,18 @@ class Methods:
         return handloom.ops.astype(self, dtype)
 
     def to(self, target: Any) -> Tensor:
-        """Another dtype ("float64") or device ("cpu")."""
+        """Another dtype ("float64") or device ("cpu", "cuda"); gradients flow back."""
         if isinstance(target, str) and target.partition(":")[0] in ("cpu", "cuda", "gpu"):
-            handloom.ops.check_device(target, "to")
-            return self  # type: ignore[return-value]
+            return handloom.ops.to_device(self, target)
         return handloom.ops.astype(self, target)
+
+    def cpu(self) -> Tensor:
+        """On the host; the tensor itself if it is there."""
+        return handloom.ops.to_device(self, "cpu")
+
+    def cuda(self, device: int = 0) -> Tensor:
+        """On a GPU; the tensor itself if it is there."""
+        return handloom.ops.to_device(self, f"cuda:{device}")
 
     def float(self) -> Tensor:
         """As float32."""

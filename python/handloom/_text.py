@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from handloom._device_array import place
 from handloom.tensor import Tensor
 
 _PLAIN = {"float32", "int64", "bool"}  # dtypes that literals have by themselves
@@ -11,7 +12,7 @@ _PLAIN = {"float32", "int64", "bool"}  # dtypes that literals have by themselves
 
 def tensor_repr(x: Tensor) -> str:
     """tensor([[1., 2.]], requires_grad=True)."""
-    a = x._array
+    a = place(x._array, -1)
     lead = "Parameter containing:\ntensor(" if type(x).__name__ == "Parameter" else "tensor("
     if a.size == 0:
         text = "[]" if a.ndim == 1 else f"[], size={a.shape}"
@@ -26,6 +27,8 @@ def tensor_repr(x: Tensor) -> str:
             threshold=1000,
         )
     extra = "" if str(a.dtype) in _PLAIN else f", dtype={a.dtype}"
+    if x.device != "cpu":
+        extra += f", device={x.device!r}"
     if x.grad_fn is not None:
         extra += f", grad_fn=<{type(x.grad_fn).__name__}>"
     elif x.requires_grad:

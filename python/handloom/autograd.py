@@ -81,8 +81,8 @@ _ones: dict[Any, Array] = {}
 
 def one(like: Array) -> Array:
     """d(x)/d(x) of a single element: a constant, never written to."""
-    if like.ndim:
-        return np.ones(like.shape, like.dtype)
+    if like.ndim or not isinstance(like, np.ndarray):
+        return np.ones_like(like)
     found = _ones.get(like.dtype)
     if found is None:
         found = np.ones((), like.dtype)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from handloom._device_array import ARRAYS, place
 from handloom._methods import Methods
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def as_ndarray(data: object, op: str, dtype: DTypeLike = None) -> Array:
     """
     if isinstance(data, Tensor):
         array = data._array
-    elif isinstance(data, np.ndarray):
+    elif isinstance(data, ARRAYS):
         array = data
     else:
         if hasattr(data, "__array__") and not isinstance(data, float):
@@ -130,10 +131,10 @@ class Tensor(Methods):
         device: object = None,
     ) -> None:
         array = as_ndarray(data, "tensor", dtype)
-        if array.base is not None or hasattr(data, "__array__"):
-            array = array.copy()
-        check_device(device, "tensor")
-        self._array = array
+        moved = array if device is None else place(array, device_index(device, "tensor"))
+        if moved is array and (array.base is not None or hasattr(data, "__array__")):
+            moved = array.copy()
+        self._array = moved
         self._version = [0]
         self._node = None
         if requires_grad:
@@ -153,7 +154,8 @@ class Tensor(Methods):
 
     @property
     def device(self) -> str:
-        return "cpu"
+        """ "cpu", or "cuda:<number>"."""
+        return "cpu" if isinstance(self._array, np.ndarray) else self._array.device
 
     @property
     def is_leaf(self) -> bool:
@@ -248,7 +250,13 @@ class Tensor(Methods):
         return out
 
     def numpy(self) -> Array:
-        """The array itself, not a copy. The tape does not see what is written through it."""
+        """The array itself, not a copy. The tape does not see what is written through it.
+
+        Raises:
+            TypeError: The tensor is on a GPU; `x.cpu().numpy()` copies it.
+        """
+        if not isinstance(self._array, np.ndarray):
+            raise TypeError(f"numpy: the tensor is on {self.device}; use .cpu().numpy()")
         return self._array
 
     def item(self) -> float | int | bool:
@@ -330,7 +338,7 @@ class Tensor(Methods):
         return int(self.item())
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        array = self._array
+        array = self.numpy()
         if dtype is not None and array.dtype != dtype:
             if copy is False:
                 raise ValueError(f"array: {array.dtype} to {dtype} needs a copy")
@@ -391,11 +399,12 @@ def tensor(
             int64), or a tensor.
         requires_grad: Record what is computed with it.
         dtype: The dtype wanted, if another.
-        device: "cpu".
+        device: "cpu", "cuda" or "cuda:<number>".
 
     Raises:
         TypeError: Not numbers, or a dtype that the library does not have.
-        ValueError: A ragged list, foreign byte order, or another device.
+        ValueError: A ragged list, foreign byte order, or an unknown device.
+        RuntimeError: The device is a GPU, and none can be used.
     """
     return Tensor(data, requires_grad, dtype, device)
 
@@ -407,10 +416,18 @@ def from_numpy(array: Array) -> Tensor:
     return wrap(as_ndarray(array, "from_numpy"))
 
 
-def check_device(device: object, op: str) -> None:
-    """Raises ValueError unless `device` is None or the CPU."""
-    if device is not None and str(device) != "cpu":
-        raise ValueError(f"{op}: device {str(device)!r} is not available, expected 'cpu'")
+def device_index(device: object, op: str) -> int:
+    """−1 for "cpu" (and None), the number of a GPU for "cuda" and "cuda:<number>".
+
+    Raises:
+        ValueError: Another name, or a GPU that this machine does not have.
+        RuntimeError: No GPU can be used; the text says why.
+    """
+    if device is None or device == "cpu":
+        return -1
+    from handloom.cuda._device import index_of
+
+    return index_of(device, op)
 
 
 from handloom import autograd  # noqa: E402  the tape is written in terms of Tensor

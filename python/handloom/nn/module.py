@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from handloom._device_array import place
 from handloom.autograd import RemovableHandle
 from handloom.nn._load import load_into
 from handloom.nn.parameter import Parameter
 from handloom.ops.dense import Fusable
-from handloom.tensor import FLOATS, Array, Tensor, as_dtype, check_device
+from handloom.tensor import FLOATS, Array, Tensor, as_dtype, device_index
 
 Self = TypeVar("Self", bound="Module")
 
@@ -244,14 +245,20 @@ class Module:
         return self
 
     def to(self: Self, target: Any) -> Self:
-        """Another float dtype ("float64") for all parameters and float buffers, or "cpu".
+        """Another float dtype ("float64") for all parameters and float buffers, or another device
+        ("cpu", "cuda", "cuda:<number>") for all of them, in place.
 
         Raises:
             TypeError: The dtype is not float32 or float64.
-            ValueError: Another device.
+            ValueError: An unknown device.
+            RuntimeError: No GPU can be used; the text says why.
         """
         if isinstance(target, str) and target.partition(":")[0] in ("cpu", "cuda", "gpu"):
-            check_device(target, "to")
+            index = device_index(target, "to")
+            for _, value in self._state_and_rest():
+                moved = place(value._array, index)
+                if moved is not value._array:
+                    value._put(moved, [0])
             return self
         dtype = as_dtype(target, "to")
         if dtype not in FLOATS:

@@ -79,6 +79,7 @@ from handloom.ops.creation import (
 )
 from handloom.ops.ctc import ctc_loss
 from handloom.ops.dense import ACTIVATIONS, linear, matmul
+from handloom.ops.device import to_device
 from handloom.ops.einsum import einsum
 from handloom.ops.elementwise import (
     clamp,
@@ -224,7 +225,6 @@ from handloom.ops.resize import (
 )
 from handloom.ops.rnn import gru_cell, lstm_cell, recurrent, rnn_cell
 from handloom.ops.softmax import glu, log_softmax, softmax
-from handloom.tensor import check_device
 
 __all__ = [
     "ACTIVATIONS",
@@ -271,7 +271,6 @@ __all__ = [
     "box_decode",
     "box_iou_loss",
     "cat",
-    "check_device",
     "chunk",
     "clamp",
     "clamp_",
@@ -434,6 +433,7 @@ __all__ = [
     "sum",
     "take_rows",
     "tanh",
+    "to_device",
     "topk",
     "total_norm",
     "transpose",

@@ -8,14 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from handloom._device_array import place
 from handloom.ops._common import Scalar, TensorLike, array_of, sizes_of
-from handloom.tensor import FLOATS, DTypeLike, Tensor, as_dtype, check_device, wrap
+from handloom.tensor import FLOATS, DTypeLike, Tensor, as_dtype, device_index, wrap
 
 _MOST = (1 << 63) // 8  # elements of 8 bytes that a signed 64-bit count of bytes can tell
 
 
 def _made(array: np.ndarray[Any, Any], requires_grad: bool, device: object) -> Tensor:
-    check_device(device, "tensor")
+    return _like(place(array, device_index(device, "tensor")), requires_grad)
+
+
+def _like(array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
     out = wrap(array)
     if requires_grad:
         out.requires_grad = True
@@ -94,16 +98,16 @@ def eye(n: int, m: int | None = None, dtype: DTypeLike = None) -> Tensor:
 def zeros_like(x: TensorLike, dtype: DTypeLike = None, requires_grad: bool = False) -> Tensor:
     """Zeros of x's shape and dtype."""
     a = array_of(x)
-    return _made(np.zeros(a.shape, as_dtype(dtype or a.dtype, "zeros_like")), requires_grad, None)
+    return _like(np.zeros_like(a, as_dtype(dtype or a.dtype, "zeros_like"), "C"), requires_grad)
 
 
 def ones_like(x: TensorLike, dtype: DTypeLike = None, requires_grad: bool = False) -> Tensor:
     """Ones of x's shape and dtype."""
     a = array_of(x)
-    return _made(np.ones(a.shape, as_dtype(dtype or a.dtype, "ones_like")), requires_grad, None)
+    return _like(np.ones_like(a, as_dtype(dtype or a.dtype, "ones_like"), "C"), requires_grad)
 
 
 def full_like(x: TensorLike, value: Scalar, dtype: DTypeLike = None) -> Tensor:
     """`value` in x's shape and dtype."""
     a = array_of(x)
-    return wrap(np.full(a.shape, value, as_dtype(dtype or a.dtype, "full_like")))
+    return wrap(np.full_like(a, value, as_dtype(dtype or a.dtype, "full_like"), "C"))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from handloom import _C
 from handloom._calls import power_norm
+from handloom._device_array import index_of, place
 from handloom.tensor import Array, Tensor
 
 
@@ -48,8 +49,9 @@ def fill_(x: Tensor, value: float) -> Tensor:
 
 
 def copy_(x: Tensor, source: Tensor | Array) -> Tensor:
-    """Writes source (broadcast) into x, in place; same dtype."""
+    """Writes source (broadcast, converted, from any device) into x, in place."""
     array = source._array if isinstance(source, Tensor) else source
+    array = place(array, index_of(x._array))
     if array.dtype != x._array.dtype:
         array = array.astype(x._array.dtype)
     _C.assign(x._array, array)
