@@ -1,7 +1,5 @@
 #include "bind/gpu.h"
 
-#include <cstring>
-
 #include "bind/invoke.h"
 #include "bind/place.h"
 #include "bind/register.h"
@@ -143,40 +141,6 @@ py::object new_device_array(const char* op, PyObject* descr, int64_t itemsize, c
   }
   PyObject* layout = layout_over(data, descr, shape, nullptr, ndim, own(data, device, stream));
   return device_array(layout, device);
-}
-
-void fill_bytes(py::handle array, int byte) {
-  if (array.is_none()) return;
-  int device = kCpu;
-  const bool on_host = !device_layout(array, &device);
-  const Array a("fill", "array", array);
-  const int64_t bytes = a.size() * a.itemsize;
-  if (on_host) {
-    memset(a.data, byte, size_t(bytes));
-  } else if (gpu()->clear(device, stream_of("fill", device), a.data, byte, bytes) != 0) {
-    raise_gpu_error("fill");
-  }
-}
-
-HostElements::HostElements(const Array& a) : data_(a.data) {
-  const int64_t bytes = a.size() * a.itemsize;
-  if (call_device() == kCpu || bytes == 0) return;
-  copy_.resize(size_t(bytes));
-  void* stream = stream_of(a.op, call_device());
-  if (gpu()->copy(call_device(), stream, copy_.data(), a.data, bytes) != 0 ||
-      gpu()->synchronize(call_device(), stream) != 0) {
-    raise_gpu_error(a.op);
-  }
-  data_ = copy_.data();
-}
-
-py::object to_call_device(const char* op, DType dtype, const void* elements, const Dims& shape) {
-  py::object y = new_array(op, dtype, shape);
-  const int64_t bytes = checked_product(op, shape) * itemsize(dtype);
-  if (gpu()->copy(call_device(), stream_of(op, call_device()), data_of(y), elements, bytes) != 0) {
-    raise_gpu_error(op);
-  }
-  return y;
 }
 
 GpuCall::GpuCall(const char* kernel, const Plan& plan, bool can_run, int device)

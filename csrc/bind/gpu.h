@@ -19,30 +19,6 @@ PyObject* device_layout(py::handle object, int* device);
 py::object new_device_array(const char* op, PyObject* descr, int64_t itemsize, const int64_t* shape,
                             int ndim, int device);
 
-// Every byte of an array that this library has just made, on whatever device; nothing for None. Bytes
-// of kNan make floats that are NaN.
-constexpr int kZero = 0, kNan = 0xff;
-void fill_bytes(py::handle array, int byte);
-
-// The elements of a contiguous array where the host can read them: a copy, if they are on a GPU.
-class HostElements {
- public:
-  explicit HostElements(const Array& a);
-  HostElements(const HostElements&) = delete;
-  HostElements& operator=(const HostElements&) = delete;
-  template <class T>
-  const T* as() const {
-    return static_cast<const T*>(data_);
-  }
-
- private:
-  std::vector<unsigned char> copy_;
-  const void* data_;
-};
-
-// A device array of the call's device with these elements.
-py::object to_call_device(const char* op, DType dtype, const void* elements, const Dims& shape);
-
 // Scratch, stream and error handling around one kernel.
 class GpuCall {
  public:

@@ -1,5 +1,5 @@
-#include "cuda/columns.h"
 #include "cuda/kernel.h"
+#include "cuda/sums.h"
 #include "cuda/unary.h"
 #include "ops/norm/norm.h"
 

@@ -1,5 +1,5 @@
-#include "cuda/columns.h"
 #include "cuda/kernel.h"
+#include "cuda/sums.h"
 #include "ops/norm/norm.h"
 
 namespace hl::cuda {

@@ -1,8 +1,9 @@
-// Sums down the columns of (outer, rows, C), two of them at a time, in double.
+// Sums of many numbers, two of them at a time, in double: of all, or down the columns of (outer, rows,
+// C).
 //
-// A block takes some neighbouring columns of a chunk of rows: its threads read along the columns, so
-// that memory is read in lines. What the chunks add up to is summed in their order by a second
-// launch. How rows are cut follows from the shape alone.
+// Blocks sum what falls to them, their sums are added up by a second launch: what falls to whom
+// follows from the shape alone. Of columns, a block takes some neighbours in a chunk of
+// rows: its threads read along the rows, so that memory is read in lines.
 #pragma once
 
 #include "cuda/loop.h"
@@ -12,6 +13,38 @@ namespace hl::cuda {
 struct Two {
   double a, b;
 };
+
+constexpr int64_t kSumBlocks = 1024;
+constexpr int64_t kSumBytes = kSumBlocks * int64_t(sizeof(Two));
+
+__device__ inline Two block_sum(Two v, void* room) {
+  double* r = static_cast<double*>(room);
+  const double a = block_reduce(v.a, r, Plus());
+  return {a, block_reduce(v.b, r, Plus())};
+}
+
+// finish(S f(i) over [0, n)), by one thread. `room` has kSumBytes.
+template <class F, class Finish>
+void sum_all(const Ctx& ctx, int64_t n, void* room, F f, Finish finish) {
+  Two* part = static_cast<Two*>(room);
+  const int64_t wanted = ceil_div(n, int64_t(4 * kThreads));
+  const int64_t blocks = wanted < kSumBlocks ? wanted : kSumBlocks;
+  each_row(ctx, blocks, [=] __device__(int64_t block, void* shared) {
+    Two sum = {0, 0};
+    for (int64_t i = block * kThreads + threadIdx.x; i < n; i += blocks * kThreads) {
+      const Two v = f(i);
+      sum.a += v.a, sum.b += v.b;
+    }
+    sum = block_sum(sum, shared);
+    if (threadIdx.x == 0) part[block] = sum;
+  });
+  each_row(ctx, 1, [=] __device__(int64_t, void* shared) {
+    Two sum = {0, 0};
+    for (int64_t i = threadIdx.x; i < blocks; i += kThreads) sum.a += part[i].a, sum.b += part[i].b;
+    sum = block_sum(sum, shared);
+    if (threadIdx.x == 0) finish(sum);
+  });
+}
 
 struct ColumnCut {
   int64_t outer, rows, C;
