@@ -15,6 +15,14 @@ void raise_gpu_error(const char* what);
 // If `object` is a device array: its layout (borrowed from it) and device; else null.
 PyObject* device_layout(py::handle object, int* device);
 
+// An ndarray or a device array.
+bool is_array(py::handle object);
+
+// The elements of a contiguous array, wherever it is, from and to memory of the host; all zero.
+void copy_to(const Array& to, const void* from);
+void copy_from(const Array& from, void* to);
+void set_zero(const Array& to);
+
 // An uninitialised device array. `descr` is borrowed.
 py::object new_device_array(const char* op, PyObject* descr, int64_t itemsize, const int64_t* shape,
                             int ndim, int device);
