@@ -1,5 +1,7 @@
 #include "bind/gpu.h"
 
+#include <cstring>
+
 #include "bind/invoke.h"
 #include "bind/place.h"
 #include "bind/register.h"
@@ -141,6 +143,44 @@ py::object new_device_array(const char* op, PyObject* descr, int64_t itemsize, c
   }
   PyObject* layout = layout_over(data, descr, shape, nullptr, ndim, own(data, device, stream));
   return device_array(layout, device);
+}
+
+bool is_array(py::handle object) {
+  int device = kCpu;
+  return py::detail::npy_api::get().PyArray_Check_(object.ptr()) || device_layout(object, &device);
+}
+
+namespace {
+
+void copy_bytes(const Array& array, void* to, const void* from, bool wait) {
+  const int64_t bytes = array.size() * array.itemsize;
+  if (bytes == 0) return;
+  if (call_device() == kCpu) {
+    std::memcpy(to, from, size_t(bytes));
+    return;
+  }
+  void* stream = stream_of(array.op, call_device());
+  py::gil_scoped_release unlocked;
+  const bool done = gpu()->copy(call_device(), stream, to, from, bytes) == 0 &&
+                    (!wait || gpu()->synchronize(call_device(), stream) == 0);
+  py::gil_scoped_acquire locked;
+  if (!done) raise_gpu_error(array.op);
+}
+
+}  // namespace
+
+void copy_to(const Array& to, const void* from) { copy_bytes(to, to.data, from, false); }
+void copy_from(const Array& from, void* to) { copy_bytes(from, to, from.data, true); }
+
+void set_zero(const Array& to) {
+  const int64_t bytes = to.size() * to.itemsize;
+  if (bytes == 0) return;
+  if (call_device() == kCpu) {
+    std::memset(to.data, 0, size_t(bytes));
+    return;
+  }
+  void* stream = stream_of(to.op, call_device());
+  if (gpu()->clear(call_device(), stream, to.data, 0, bytes) != 0) raise_gpu_error(to.op);
 }
 
 GpuCall::GpuCall(const char* kernel, const Plan& plan, bool can_run, int device)

@@ -184,7 +184,7 @@ void conv_backward_data(Ctx& ctx, const ConvShape& s, const T* dy, const T* w, c
   const Block3 starts = block_of(p.step), kernel = block_of(s.kernel);
   const Divider by_k = divide_by(k_group);
   // The place in the image of pixel i of a phase.
-  const auto locate = [=] __device__(int64_t phase, int64_t i, int64_t(&in)[3]) {
+  const auto locate = [=] __device__(int64_t phase, int64_t i, int64_t (&in)[3]) {
     int64_t start[3];
     place_in(starts, phase, start);
     const int64_t n = place_in(counts, i, in);
@@ -193,7 +193,7 @@ void conv_backward_data(Ctx& ctx, const ConvShape& s, const T* dy, const T* w, c
     return n;
   };
   // Tap number k of a phase.
-  const auto tap_at = [=] __device__(int64_t phase, int64_t k, int64_t(&tap)[3]) {
+  const auto tap_at = [=] __device__(int64_t phase, int64_t k, int64_t (&tap)[3]) {
     int64_t start[3];
     place_in(starts, phase, start);
     place_in(taps_of_phase, k, tap);
@@ -249,8 +249,8 @@ template <class T>
 int64_t weight_parts(const ConvShape& s) {
   const int64_t pixels = s.N * product(s.out), n = weights(s);
   if (few(s, s.K)) return parts_of(n, pixels);
-  const int64_t tiles = s.groups * ceil_div(s.K / s.groups, int64_t(kTile)) *
-                        ceil_div(n / s.K, int64_t(kTile));
+  const int64_t tiles =
+      s.groups * ceil_div(s.K / s.groups, int64_t(kTile)) * ceil_div(n / s.K, int64_t(kTile));
   int64_t parts = ceil_div(kBusyTiles, tiles < 1 ? 1 : tiles);
   const int64_t most = ceil_div(pixels, 4 * kLeastPart), least = ceil_div(pixels, kShortSum);
   parts = parts > most ? most : parts < least ? least : parts;
