@@ -100,6 +100,11 @@ def widen(inputs: Arrays) -> Arrays:
     )
 
 
+def host(x: Any) -> Any:
+    """An array in the CPU's memory, wherever it was."""
+    return x.numpy() if isinstance(x, hl.cuda.Array) else x
+
+
 def outputs(result: Any) -> Arrays:
     return result if isinstance(result, tuple) else (result,)
 
