@@ -19,6 +19,7 @@ from zlib import crc32
 
 import numpy as np
 
+import handloom as hl
 from handloom.bench.cases import Case
 
 Arrays = tuple[Any, ...]
@@ -97,6 +98,11 @@ def widen(inputs: Arrays) -> Arrays:
         x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
         for x in inputs
     )
+
+
+def on_host(x: Any) -> Any:
+    """A device array's elements; anything else as it is."""
+    return x.numpy() if isinstance(x, hl.cuda.Array) else x
 
 
 def outputs(result: Any) -> Arrays:
