@@ -1,10 +1,11 @@
 // Matrix products by plain threads: C[i, j] = sum_k A[i, k] B[k, j], for any way to read A and B and
 // any use of C.
 //
-// One block makes a tile of kTile x kTile, in steps of kDepth along k: both operands go to shared
-// memory, each thread multiplies 4 x 4. `a(i, k)`, `b(k, j)` are asked only inside the matrices, so
-// that a convolution is this loop with an `a` that looks up pixels; `store(i, j, c)` gets each sum
-// once. Sums run in the order of k, in Acc: the bits do not depend on the grid.
+// A block makes one tile of C in steps of kDepth along k. While its threads multiply one step from
+// shared memory, their loads of the next are under way. Operands are asked only inside the matrices,
+// so that a convolution is this loop with an `a` that looks up pixels; C goes back through shared
+// memory, each sum is stored once, neighbouring threads hold neighbouring j. Sums run in the order of
+// k: the bits depend neither on the tile nor on the grid.
 #pragma once
 
 #include "context.h"
@@ -12,76 +13,243 @@
 
 namespace hl::cuda {
 
-constexpr int kTile = 64, kDepth = 16, kEach = 4;
+constexpr int kTile = 64, kDepth = 16;
 
-template <class T>
-struct GemmRoom {
-  T a[kDepth][kTile + 1], b[kDepth][kTile + 1];
+// ---- operands --------------------------------------------------------------------------------------
+// gemm() takes functions of (batch, i, k), (batch, k, j) and (batch, i, j, sum), or objects whose
+// of(batch) gives a function without the batch: what belongs to a batch is then computed once a block.
+// Matrices that lie in memory are such objects, and large products of them have larger tiles.
+
+struct Alone {  // the one matrix of its kind: the starts of a product without batches
+  __device__ int64_t operator()(int64_t) const { return 0; }
 };
 
-template <class T, class A, class B, class Store>
-__global__ void __launch_bounds__(kThreads)
-    gemm_kernel(int64_t M, int64_t N, int64_t K, A a, B b, Store store) {
-  HL_SHARED(GemmRoom<T>, room);
-  const int tid = int(threadIdx.x), row = tid / 16, col = tid % 16;
-  const int64_t i0 = int64_t(blockIdx.y) * kTile, j0 = int64_t(blockIdx.x) * kTile;
-  const int batch = int(blockIdx.z);
-  T acc[kEach][kEach] = {};
-  for (int64_t k0 = 0; k0 < K; k0 += kDepth) {
-    for (int e = tid; e < kTile * kDepth; e += kThreads) {
-      // Neighbouring threads read neighbouring k of a and neighbouring j of b.
-      const int ai = e / kDepth, ak = e % kDepth, bk = e / kTile, bj = e % kTile;
-      room->a[ak][ai] = i0 + ai < M && k0 + ak < K ? a(batch, i0 + ai, k0 + ak) : T(0);
-      room->b[bk][bj] = k0 + bk < K && j0 + bj < N ? b(batch, k0 + bk, j0 + bj) : T(0);
-    }
-    __syncthreads();
-#pragma unroll
-    for (int k = 0; k < kDepth; ++k) {
-      T x[kEach], y[kEach];
-#pragma unroll
-      for (int e = 0; e < kEach; ++e) {
-        x[e] = room->a[k][row + 16 * e];
-        y[e] = room->b[k][col + 16 * e];
-      }
-#pragma unroll
-      for (int i = 0; i < kEach; ++i) {
-#pragma unroll
-        for (int j = 0; j < kEach; ++j) acc[i][j] += x[i] * y[j];
-      }
-    }
-    __syncthreads();
+template <class T, class Starts = Alone>
+struct Strided {
+  T* data;
+  int64_t rs, cs;  // from a row to the next, from a column to the next
+  Starts starts = {};
+
+  struct Matrix {
+    T* data;
+    int64_t rs, cs;
+    __device__ T operator()(int64_t i, int64_t j) const { return data[i * rs + j * cs]; }
+    __device__ T* at(int64_t i, int64_t j) const { return data + i * rs + j * cs; }
+  };
+  __device__ Matrix of(int64_t batch) const { return {data + starts(batch), rs, cs}; }
+};
+
+template <class F>
+struct OfBatch {
+  const F& f;
+  int64_t batch;
+  template <class... Args>
+  __device__ auto operator()(Args... args) const {
+    return f(batch, args...);
   }
+};
+
+template <class F>
+__device__ auto of_batch(const F& f, int64_t batch) {
+  if constexpr (requires { f.of(batch); }) {
+    return f.of(batch);
+  } else {
+    return OfBatch<F>{f, batch};
+  }
+}
+
+// Whether neighbouring threads should read neighbouring columns of an operand, or rows.
+template <class F>
+bool reads_columns(const F& f) {
+  if constexpr (requires { f.cs; }) return f.cs == 1 || f.rs != 1;
+  return true;
+}
+
+// A thread's share of an operand's steps: elements (row + e * down, col + e * right), zero outside
+// the matrix, and the same again a step further. In memory that is a pointer and three distances.
+template <class T, class F>
+struct Share {
+  F f;
+  int64_t row, col, rows, cols;
+  int down, right;
+
+  template <int Loads>
+  __device__ void load(T* next, int64_t by_rows, int64_t by_cols) {
 #pragma unroll
-  for (int i = 0; i < kEach; ++i) {
+    for (int e = 0; e < Loads; ++e) {
+      const int64_t r = row + e * down, c = col + e * right;
+      next[e] = r < rows && c < cols ? f(r, c) : T(0);
+    }
+    row += by_rows, col += by_cols;
+  }
+};
+template <class T, class F>
+  requires requires(F f) { f.at(0, 0); }
+struct Share<T, F> {
+  const T* at;
+  int64_t apart, rs, cs;
+  int rows, cols;  // left from here; negative outside
+  int down, right;
+
+  __device__ Share(const F& f, int64_t row, int64_t col, int64_t rows, int64_t cols, int down,
+                   int right)
+      : at(f.at(row, col)),
+        apart(down * f.rs + right * f.cs),
+        rs(f.rs),
+        cs(f.cs),
+        rows(left(rows - row)),
+        cols(left(cols - col)),
+        down(down),
+        right(right) {}
+  __device__ static int left(int64_t n) { return int(n < INT32_MAX ? n : INT32_MAX); }
+
+  template <int Loads>
+  __device__ void load(T* next, int by_rows, int by_cols) {
+    const T* from = at;
 #pragma unroll
-    for (int j = 0; j < kEach; ++j) {
-      const int64_t r = i0 + row + 16 * i, c = j0 + col + 16 * j;
-      if (r < M && c < N) store(batch, r, c, acc[i][j]);
+    for (int e = 0; e < Loads; ++e, from += apart) {
+      next[e] = e * down < rows && e * right < cols ? *from : T(0);
+    }
+    at += by_rows * rs + by_cols * cs;
+    rows -= by_rows, cols -= by_cols;
+  }
+};
+
+// ---- the kernel ------------------------------------------------------------------------------------
+template <class T, int Side, int Depth>
+struct GemmRoom {
+  static constexpr int kLine = Side + 4;  // stays aligned for loads of 16 bytes
+  static constexpr int kRows = sizeof(T) * Side * Side <= 32768 ? Side : 32;  // of C at a time
+  union {
+    struct {
+      T a[2][Depth][kLine], b[2][Depth][kLine];
+    };
+    T c[kRows][Side];
+  };
+};
+
+struct GemmGrid {
+  int64_t M, N, K;
+  unsigned rows, cols;  // tiles of C
+  bool a_columns, b_columns;
+};
+
+// 16 x 16 threads, a warp is 4 x 8 of them. Each has Each x Each sums, in groups of 4 x 4 that lie 64
+// apart: what a warp reads of shared memory is then one piece without bank conflicts.
+template <class T, int Each, int Depth, class A, class B, class Store>
+__global__ void __launch_bounds__(kThreads, 2)
+    gemm_kernel(const GemmGrid g, const __grid_constant__ A a_all, const __grid_constant__ B b_all,
+                const __grid_constant__ Store store_all) {
+  constexpr int kSide = 16 * Each, kLoads = kSide * Depth / kThreads;
+  using Room = GemmRoom<T, kSide, Depth>;
+  HL_SHARED(Room, room);
+  const int tid = int(threadIdx.x), warp = tid / kWarp, lane = tid % kWarp;
+  const int row = (warp / 2 * 4 + lane / 8) * 4, col = (warp % 2 * 8 + lane % 8) * 4;
+
+  // Blocks that run at the same time share rows of a and columns of b: eight tiles down, then right.
+  constexpr unsigned kGroup = 8;
+  const unsigned tile = blockIdx.x % (g.rows * g.cols), batch = blockIdx.x / (g.rows * g.cols);
+  const unsigned first = tile / (kGroup * g.cols) * kGroup, in_group = tile % (kGroup * g.cols);
+  const unsigned high = g.rows - first < kGroup ? g.rows - first : kGroup;
+  const unsigned tile_i = first + in_group % high, tile_j = in_group / high;
+  const int64_t i0 = int64_t(tile_i) * kSide, j0 = int64_t(tile_j) * kSide;
+
+  // Where this thread's first element goes, and how far apart the others are.
+  const int ai = g.a_columns ? tid / Depth : tid % kSide,
+            ak = g.a_columns ? tid % Depth : tid / kSide;
+  const int bk = g.b_columns ? tid / kSide : tid % Depth,
+            bj = g.b_columns ? tid % kSide : tid / Depth;
+  const int a_down = g.a_columns ? kThreads / Depth : 0,
+            a_right = g.a_columns ? 0 : kThreads / kSide;
+  const int b_down = g.b_columns ? kThreads / kSide : 0,
+            b_right = g.b_columns ? 0 : kThreads / Depth;
+  const int a_apart = a_down + a_right * Room::kLine, b_apart = b_right + b_down * Room::kLine;
+  const auto a_matrix = of_batch(a_all, batch);
+  const auto b_matrix = of_batch(b_all, batch);
+  Share<T, decltype(of_batch(a_all, batch))> a(a_matrix, i0 + ai, ak, g.M, g.K, a_down, a_right);
+  Share<T, decltype(of_batch(b_all, batch))> b(b_matrix, bk, j0 + bj, g.K, g.N, b_down, b_right);
+
+  T next_a[kLoads], next_b[kLoads];
+  T sum[Each][Each] = {};
+  a.template load<kLoads>(next_a, 0, Depth);
+  b.template load<kLoads>(next_b, Depth, 0);
+  int step = 0;
+  for (int64_t k0 = 0; k0 < g.K; k0 += Depth, step ^= 1) {
+    T *const to_a = &room->a[step][ak][ai], *const to_b = &room->b[step][bk][bj];
+#pragma unroll
+    for (int e = 0; e < kLoads; ++e) {
+      to_a[e * a_apart] = next_a[e];
+      to_b[e * b_apart] = next_b[e];
+    }
+    __syncthreads();  // the other half is free: all have multiplied it before they came here
+    if (k0 + Depth < g.K) {
+      a.template load<kLoads>(next_a, 0, Depth);
+      b.template load<kLoads>(next_b, Depth, 0);
+    }
+#pragma unroll
+    for (int k = 0; k < Depth; ++k) {
+      T x[Each], y[Each];
+#pragma unroll
+      for (int e = 0; e < Each; ++e) {
+        x[e] = room->a[step][k][e / 4 * 64 + row + e % 4];
+        y[e] = room->b[step][k][e / 4 * 64 + col + e % 4];
+      }
+#pragma unroll
+      for (int i = 0; i < Each; ++i) {
+#pragma unroll
+        for (int j = 0; j < Each; ++j) sum[i][j] += x[i] * y[j];
+      }
+    }
+  }
+  const auto store = of_batch(store_all, batch);
+  // The tile in parts of kRows rows: a loop that is not unrolled, `store` may be large.
+  constexpr int kRows = Room::kRows;
+#pragma unroll 1
+  for (int r0 = 0; r0 < kSide; r0 += kRows) {
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < Each; ++i) {
+      const int r = i / 4 * 64 + row + i % 4 - r0;
+      if (r < 0 || r >= kRows) continue;
+#pragma unroll
+      for (int j = 0; j < Each; ++j) room->c[r][j / 4 * 64 + col + j % 4] = sum[i][j];
+    }
+    __syncthreads();
+#pragma unroll 1
+    for (int at = tid; at < kRows * kSide; at += kThreads) {
+      const int64_t i = i0 + r0 + at / kSide, j = j0 + at % kSide;
+      if (i < g.M && j < g.N) store(i, j, room->c[at / kSide][at % kSide]);
     }
   }
 }
 
-// `batches` products side by side; the functions get the batch's number first.
+template <class T, int Each, int Depth, class A, class B, class Store>
+void launch_gemm(const Ctx& ctx, int64_t batches, int64_t M, int64_t N, int64_t K, A a, B b,
+                 Store store) {
+  constexpr int64_t kSide = 16 * Each;
+  const GemmGrid g = {M,
+                      N,
+                      K,
+                      unsigned(ceil_div(M, kSide)),
+                      unsigned(ceil_div(N, kSide)),
+                      reads_columns(a),
+                      reads_columns(b)};
+  HL_LAUNCH((gemm_kernel<T, Each, Depth, A, B, Store>), unsigned(batches) * g.rows * g.cols,
+            kThreads, sizeof(GemmRoom<T, 16 * Each, Depth>), ctx.stream, g, a, b, store);
+}
+
+// `batches` products side by side.
 template <class T, class A, class B, class Store>
 void gemm(const Ctx& ctx, int64_t batches, int64_t M, int64_t N, int64_t K, A a, B b, Store store) {
-  if (M <= 0 || N <= 0) return;
-  constexpr int64_t kMost = 65535;  // blocks along y and z
-  for (int64_t z = 0; z < batches; z += kMost) {
-    const auto a_z = [=] __device__(int n, int64_t i, int64_t k) { return a(z + n, i, k); };
-    const auto b_z = [=] __device__(int n, int64_t k, int64_t j) { return b(z + n, k, j); };
-    for (int64_t y = 0; y < M; y += kMost * kTile) {
-      const auto a_y = [=] __device__(int n, int64_t i, int64_t k) { return a_z(n, y + i, k); };
-      const auto store_y = [=] __device__(int n, int64_t i, int64_t j, T c) {
-        store(z + n, y + i, j, c);
-      };
-      const int64_t rows = M - y < kMost * kTile ? M - y : kMost * kTile;
-      const int64_t here = batches - z < kMost ? batches - z : kMost;
-      const dim3 grid(unsigned(ceil_div(N, int64_t(kTile))),
-                      unsigned(ceil_div(rows, int64_t(kTile))), unsigned(here));
-      HL_LAUNCH((gemm_kernel<T, decltype(a_y), decltype(b_z), decltype(store_y)>), grid, kThreads,
-                sizeof(GemmRoom<T>), ctx.stream, rows, N, K, a_y, b_z, store_y);
+  if (batches <= 0 || M <= 0 || N <= 0) return;
+  if constexpr (sizeof(T) == 4 && requires { a.of(0), b.of(0); }) {
+    // 128 x 128 read half as much for each product, where there are tiles for all multiprocessors.
+    constexpr int64_t kSide = 128, kEnough = 96;
+    if (batches * ceil_div(M, kSide) * ceil_div(N, kSide) >= kEnough && M > kTile && N > kTile) {
+      return launch_gemm<T, 8, 8>(ctx, batches, M, N, K, a, b, store);
     }
   }
+  launch_gemm<T, kTile / 16, kDepth>(ctx, batches, M, N, K, a, b, store);
 }
 
 }  // namespace hl::cuda

@@ -18,15 +18,12 @@ Plan linear_forward_plan(const LinearShape& s) {
 template <class T>
 void linear_forward(Ctx& ctx, const LinearShape& s, const T* x, const T* w, const T*, const T* b,
                     T* y, T* z) {
-  gemm<T>(
-      ctx, 1, s.M, s.O, s.I,
-      [=] __device__(int64_t, int64_t i, int64_t k) { return x[i * s.I + k]; },
-      [=] __device__(int64_t, int64_t k, int64_t j) { return w[j * s.I + k]; },
-      [=] __device__(int64_t, int64_t i, int64_t j, T sum) {
-        const T total = b ? sum + b[j] : sum;
-        if (z) z[i * s.O + j] = total;
-        y[i * s.O + j] = activate(s.activation, total, s.p0, s.p1);
-      });
+  gemm<T>(ctx, 1, s.M, s.O, s.I, Strided<const T>{x, s.I, 1}, Strided<const T>{w, 1, s.I},
+          [=] __device__(int64_t, int64_t i, int64_t j, T sum) {
+            const T total = b ? sum + b[j] : sum;
+            if (z) z[i * s.O + j] = total;
+            y[i * s.O + j] = activate(s.activation, total, s.p0, s.p1);
+          });
 }
 
 // dz, where it is not dy itself, lies in scratch.
@@ -56,18 +53,12 @@ void linear_backward(Ctx& ctx, const LinearShape& s, const T* dy, const T* x, co
     dz = made;
   }
   if (dx) {
-    gemm<T>(
-        ctx, 1, s.M, s.I, s.O,
-        [=] __device__(int64_t, int64_t i, int64_t k) { return dz[i * s.O + k]; },
-        [=] __device__(int64_t, int64_t k, int64_t j) { return w[k * s.I + j]; },
-        [=] __device__(int64_t, int64_t i, int64_t j, T sum) { dx[i * s.I + j] = sum; });
+    gemm<T>(ctx, 1, s.M, s.I, s.O, Strided<const T>{dz, s.O, 1}, Strided<const T>{w, s.I, 1},
+            [=] __device__(int64_t, int64_t i, int64_t j, T sum) { dx[i * s.I + j] = sum; });
   }
   if (dw) {
-    gemm<T>(
-        ctx, 1, s.O, s.I, s.M,
-        [=] __device__(int64_t, int64_t i, int64_t k) { return dz[k * s.O + i]; },
-        [=] __device__(int64_t, int64_t k, int64_t j) { return x[k * s.I + j]; },
-        [=] __device__(int64_t, int64_t i, int64_t j, T sum) { dw[i * s.I + j] = sum; });
+    gemm<T>(ctx, 1, s.O, s.I, s.M, Strided<const T>{dz, 1, s.O}, Strided<const T>{x, s.I, 1},
+            [=] __device__(int64_t, int64_t i, int64_t j, T sum) { dw[i * s.I + j] = sum; });
   }
   if (db) {
     each_row(ctx, s.O, [=] __device__(int64_t o, void* room) {
