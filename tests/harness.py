@@ -232,6 +232,11 @@ def check_gradient_dtype(op: Op, case: Case) -> None:
         )
 
 
+def beside(x: Any, value: Any) -> Any:
+    """An array on the device of x."""
+    return hl.cuda.array(value, x.index) if isinstance(x, hl.cuda.Array) else value
+
+
 def on_host(x: Any) -> Any:
     return x.numpy() if isinstance(x, hl.cuda.Array) else x
 
