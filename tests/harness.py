@@ -237,6 +237,11 @@ def check_gradient_dtype(op: Op, case: Case) -> None:
         )
 
 
+def beside(x: Any, value: Any) -> Any:
+    """An array on the device of x."""
+    return hl.cuda.array(value, x.index) if isinstance(x, hl.cuda.Array) else value
+
+
 def assert_same_bits(a: Any, b: Any, what: str) -> None:
     for x, y in zip(map(host, outputs(a)), map(host, outputs(b)), strict=True):
         x, y = np.ascontiguousarray(x), np.ascontiguousarray(y)
