@@ -242,6 +242,16 @@ _FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
 }
 
 
+def on_host(x: Any) -> Any:
+    """The elements of a device array, copied; anything else as it is."""
+    return x.numpy() if isinstance(x, Array) else x
+
+
+def beside(host: Host, x: Any) -> Any:
+    """An array of the host, moved to where `x` is."""
+    return array(host, x.index) if isinstance(x, Array) else host
+
+
 def array(source: object, device: int | str = 0) -> Array:
     """Copies an array to a GPU, or takes over one of another library that is there already.
 
