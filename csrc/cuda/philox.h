@@ -50,7 +50,9 @@ __device__ inline uint64_t bounded(uint64_t seed, uint64_t call, uint64_t x, uin
 }
 
 // ---- uniform on [0, 1), exactly --------------------------------------------------------------------
-__device__ inline float unit_interval(uint32_t bits) { return float(int32_t(bits >> 8)) * 0x1p-24f; }
+__device__ inline float unit_interval(uint32_t bits) {
+  return float(int32_t(bits >> 8)) * 0x1p-24f;
+}
 __device__ inline double unit_interval(uint64_t bits) {
   return double(int64_t(bits >> 11)) * 0x1p-53;
 }

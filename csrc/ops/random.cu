@@ -164,8 +164,8 @@ void random_permutation(Ctx& ctx, const RandomShape& s, int64_t* y) {
     const uint64_t x = philox(s.seed, s.call, uint64_t(i / 2)).draw(int(i % 2));
     place[i] = bounded(s.seed, s.call, x, uint64_t(i) + 1, i);
   });
-  const auto* steps = sort_lines<uint64_t>(
-      ctx, 1, s.n, place + s.n, [=] __device__(int64_t, int64_t i) { return place[i]; });
+  const auto* steps = sort_lines<uint64_t>(ctx, 1, s.n, place + s.n,
+                                           [=] __device__(int64_t, int64_t i) { return place[i]; });
   each(ctx, s.n, [=] __device__(int64_t i) {
     uint64_t at = uint64_t(i), before = uint64_t(s.n);
     for (;;) {

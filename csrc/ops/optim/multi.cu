@@ -47,8 +47,7 @@ int64_t table_bytes(const Plan& p) { return ceil_div(p.shared_bytes, int64_t(256
 template <class T>
 Plan multi_norm_plan(const MultiShape& s) {
   Plan p = plan_of<T>(s, 1);
-  p.shared_bytes =
-      table_bytes(p) + (ceil_div(s.total, kFlatChunk) + 1) * int64_t(sizeof(double));
+  p.shared_bytes = table_bytes(p) + (ceil_div(s.total, kFlatChunk) + 1) * int64_t(sizeof(double));
   return p;
 }
 

@@ -19,9 +19,7 @@ struct OptimNumbers {
   bool option, other_option;
 };
 
-inline double nadam_mu(const double* h, double t) {
-  return h[3] * (1 - 0.5 * pow(0.96, t * h[6]));
-}
+inline double nadam_mu(const double* h, double t) { return h[3] * (1 - 0.5 * pow(0.96, t * h[6])); }
 
 // h and progress: the step-state block and the tensor's (step number, M_t).
 template <class T>

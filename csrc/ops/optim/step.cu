@@ -18,8 +18,8 @@ struct Row {
 
 template <class T>
 Plan optim_step_plan(const OptimShape& s) {
-  const bool one = s.kind == OptimKind::kSgd || s.kind == OptimKind::kAdagrad ||
-                   s.kind == OptimKind::kLion;
+  const bool one =
+      s.kind == OptimKind::kSgd || s.kind == OptimKind::kAdagrad || s.kind == OptimKind::kLion;
   return {"flat",
           nullptr,
           {kFlatChunk, 1, 1},
@@ -43,8 +43,8 @@ void optim_step(Ctx& ctx, const OptimShape& s, const double* h, const OptimTenso
       numbers = optim_numbers<T>(s.kind, h, t.progress);
       known = t.progress;
     }
-    rows.push_back({t.param, t.grad, {t.state[0], t.state[1], t.state[2]}, t.begin, t.size,
-                    numbers});
+    rows.push_back(
+        {t.param, t.grad, {t.state[0], t.state[1], t.state[2]}, t.begin, t.size, numbers});
   }
   const OptimKind kind = s.kind;
   each_flat(ctx, upload(ctx, rows.data(), s.tensors), s.tensors, s.total,
