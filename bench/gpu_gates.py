@@ -50,8 +50,8 @@ class Rule(NamedTuple):
 # All rules that match count. Local memory is forbidden to every kernel without a reason in the
 # budget, so it needs no rule.
 RULES = (
-    Rule("gemm_kernel<float,*", (r"LDS\.128", r"\bFFMA"), (r"\bDFMA",)),
-    Rule("gemm_kernel<double,*", (r"LDS\.128", r"\bDFMA")),
+    Rule("gemm_kernel<float,*", (r"LDS(\.U)?\.128", r"\bFFMA"), (r"\bDFMA",)),
+    Rule("gemm_kernel<double,*", (r"LDS(\.U)?\.128", r"\bDFMA")),
     Rule("*mma_kernel<*", (r"HMMA\.", r"LDSM\.", r"LDGSTS\.")),
     Rule("*sm90a_kernel<*", (r"HGMMA\.", r"UTMALDG", r"USETMAXREG"), (r"\bHMMA",)),
 )
