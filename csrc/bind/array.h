@@ -69,6 +69,8 @@ py::object new_array(const char* op, DType dtype, const int64_t* shape, int ndim
 py::object new_array(const char* op, DType dtype, const Dims& shape);
 // With the dtype of `like`, whatever it is.
 py::object new_array(const Array& like, const Dims& shape);
+// With the elements of x, in C order (bind/layout.cpp).
+py::object copy_of(const Array& x);
 inline py::object new_like(const Array& a) { return new_array(a.op, a.dtype, a.dims()); }
 
 // The data of an array that this library has just made.

@@ -39,8 +39,6 @@ const auto& row_of(const Table& table, int op, const char* what) {
   return table[op];
 }
 
-bool is_array(py::handle h) { return py::detail::npy_api::get().PyArray_Check_(h.ptr()); }
-
 // A Python or NumPy number; TypeError for anything else.
 double number(const char* op, const char* name, py::handle h) {
   const double x = PyFloat_AsDouble(h.ptr());
@@ -115,14 +113,14 @@ py::object with_number(int op, const char* name, const Array& array, double valu
   }
   with_float(array, [&](auto zero) {
     using T = decltype(zero);
-    const T x = T(value);
     const T* p = array.as<const T>();
+    s.p0 = value;
     if (BinaryOp(op) == BinaryOp::kPow && !left) {
-      s.op = int(UnaryOp::kPow), s.p0 = value, s.p1 = 0;
+      s.op = int(UnaryOp::kPow), s.p1 = 0;
       for (int i = 0; i < s.dims; ++i) s.stride[1][i] = s.stride[2][i];
       invoke(kernels_for<T>().unary_forward, s, p, to.as<T>());
     } else {
-      invoke(kernels_for<T>().binary_forward, s, left ? &x : p, left ? p : &x, to.as<T>());
+      invoke(kernels_for<T>().binary_forward, s, left ? nullptr : p, left ? p : nullptr, to.as<T>());
     }
   });
   return y;
@@ -155,10 +153,7 @@ py::object gradient(int op, const char* name, const Array& dy, const Array& a, c
   }
   with_float(dy, [&](auto zero) {
     using T = decltype(zero);
-    if (dy.size() == 0) {  // a sum of nothing
-      std::fill_n(to.as<T>(), to.size(), T(0));
-      return;
-    }
+    if (dy.size() == 0) return set_zero(to);  // a sum of nothing
     invoke(kernels_for<T>().binary_backward, s, dy.as<const T>(), a.as<const T>(), b.as<const T>(),
            y.as<const T>(), to.as<T>());
   });
@@ -191,13 +186,12 @@ py::object as_array(const char* op, const char* name, py::handle h, py::handle o
   const Array like(op, name[0] == 'a' ? "b" : "a", other);
   const ElementType type = element_type(like);
   py::object made = new_array(op, like.dtype, nullptr, 0);
-  void* to = data_of(made);
-  if (type == ElementType::kFloat32 || type == ElementType::kFloat64) {
-    const double x = number(op, name, h);
-    type == ElementType::kFloat32 ? void(*static_cast<float*>(to) = float(x))
-                                  : void(*static_cast<double*>(to) = x);
+  const auto put = [&](auto item) {
+    copy_to(Array(op, name, made), &item);
     return made;
-  }
+  };
+  if (type == ElementType::kFloat32) return put(float(number(op, name, h)));
+  if (type == ElementType::kFloat64) return put(number(op, name, h));
   // Integers compare exactly: 2.5 beside int64 would not.
   py::object index = py::reinterpret_steal<py::object>(PyNumber_Index(h.ptr()));
   int overflow = 0;
@@ -210,18 +204,9 @@ py::object as_array(const char* op, const char* name, py::handle h, py::handle o
     type_error(op, std::string(name) + " is " + std::string(py::str(py::repr(h))) +
                        ", which is no " + like.dtype_name());
   }
-  switch (type) {
-    case ElementType::kInt32:
-      *static_cast<int32_t*>(to) = int32_t(x);
-      break;
-    case ElementType::kInt64:
-      *static_cast<int64_t*>(to) = x;
-      break;
-    default:
-      *static_cast<uint8_t*>(to) = uint8_t(x);
-      break;
-  }
-  return made;
+  if (type == ElementType::kInt32) return put(int32_t(x));
+  if (type == ElementType::kInt64) return put(int64_t(x));
+  return put(uint8_t(x));
 }
 
 py::tuple backward(int op, py::handle dy_in, py::handle a_in, py::handle b_in, py::handle y_in,
@@ -323,10 +308,7 @@ py::object where_gradient(const Array& dy, const Array& mask, const Dims& shape,
            Order::kC);
   with_float(dy, [&](auto zero) {
     using T = decltype(zero);
-    if (dy.size() == 0) {
-      std::fill_n(to.as<T>(), to.size(), T(0));
-      return;
-    }
+    if (dy.size() == 0) return set_zero(to);
     invoke(kernels_for<T>().where_backward, s, mask.as<const uint8_t>(), dy.as<const T>(),
            to.as<T>());
   });

@@ -1,5 +1,9 @@
 #include "bind/gpu.h"
 
+#include <pybind11/stl.h>
+
+#include <cstring>
+
 #include "bind/invoke.h"
 #include "bind/place.h"
 #include "bind/register.h"
@@ -141,6 +145,44 @@ py::object new_device_array(const char* op, PyObject* descr, int64_t itemsize, c
   }
   PyObject* layout = layout_over(data, descr, shape, nullptr, ndim, own(data, device, stream));
   return device_array(layout, device);
+}
+
+bool is_array(py::handle object) {
+  int device = kCpu;
+  return py::detail::npy_api::get().PyArray_Check_(object.ptr()) || device_layout(object, &device);
+}
+
+namespace {
+
+void copy_bytes(const Array& array, void* to, const void* from, bool wait) {
+  const int64_t bytes = array.size() * array.itemsize;
+  if (bytes == 0) return;
+  if (call_device() == kCpu) {
+    std::memcpy(to, from, size_t(bytes));
+    return;
+  }
+  void* stream = stream_of(array.op, call_device());
+  py::gil_scoped_release unlocked;
+  const bool done = gpu()->copy(call_device(), stream, to, from, bytes) == 0 &&
+                    (!wait || gpu()->synchronize(call_device(), stream) == 0);
+  py::gil_scoped_acquire locked;
+  if (!done) raise_gpu_error(array.op);
+}
+
+}  // namespace
+
+void copy_to(const Array& to, const void* from) { copy_bytes(to, to.data, from, false); }
+void copy_from(const Array& from, void* to) { copy_bytes(from, to, from.data, true); }
+
+void set_zero(const Array& to) {
+  const int64_t bytes = to.size() * to.itemsize;
+  if (bytes == 0) return;
+  if (call_device() == kCpu) {
+    std::memset(to.data, 0, size_t(bytes));
+    return;
+  }
+  void* stream = stream_of(to.op, call_device());
+  if (gpu()->clear(call_device(), stream, to.data, 0, bytes) != 0) raise_gpu_error(to.op);
 }
 
 GpuCall::GpuCall(const char* kernel, const Plan& plan, bool can_run, int device)
@@ -285,6 +327,61 @@ void clear(py::handle array) {
   }
 }
 
+uintptr_t handle_of(void* stream) { return reinterpret_cast<uintptr_t>(stream); }
+void* stream_at(uintptr_t handle) { return reinterpret_cast<void*>(handle); }
+
+uintptr_t stream_create(int device) {
+  void* s = nullptr;
+  if (loaded("cuda").stream_create(device, &s) != 0) raise_gpu_error("Stream");
+  return handle_of(s);
+}
+void stream_destroy(int device, uintptr_t s) {
+  loaded("cuda").stream_destroy(device, stream_at(s));
+  raise_gpu_error("Stream");
+}
+// The handle that this thread's kernels go to; 0 in `to` is the library's own stream again.
+uintptr_t current_stream(int device) { return handle_of(stream_of("cuda", device)); }
+void use_stream(int device, uintptr_t to) {
+  stream_of("cuda", device);
+  set_gpu_stream(device, stream_at(to));
+}
+void stream_wait(int device, uintptr_t stream, uintptr_t for_stream) {
+  loaded("cuda").stream_wait(device, stream_at(stream), stream_at(for_stream));
+  raise_gpu_error("Stream");
+}
+void stream_synchronize(int device, uintptr_t stream) {
+  const GpuApi& api = loaded("cuda");
+  {
+    py::gil_scoped_release unlocked;
+    api.synchronize(device, stream_at(stream));
+  }
+  raise_gpu_error("Stream");
+}
+
+uintptr_t event_create(int device) {
+  void* e = nullptr;
+  if (loaded("cuda").event_create(device, &e) != 0) raise_gpu_error("Event");
+  return handle_of(e);
+}
+void event_destroy(int device, uintptr_t e) {
+  loaded("cuda").event_destroy(device, stream_at(e));
+  raise_gpu_error("Event");
+}
+void event_record(int device, uintptr_t e, uintptr_t stream) {
+  loaded("cuda").event_record(device, stream_at(e), stream_at(stream));
+  raise_gpu_error("Event");
+}
+float event_elapsed(int device, uintptr_t start, uintptr_t stop) {
+  float milliseconds = 0;
+  const GpuApi& api = loaded("cuda");
+  {
+    py::gil_scoped_release unlocked;
+    api.event_elapsed(device, stream_at(start), stream_at(stop), &milliseconds);
+  }
+  raise_gpu_error("Event");
+  return milliseconds;
+}
+
 // Memory of another library as an array; `owner` keeps it.
 py::object adopt(uintptr_t data, const Dims& shape, py::object strides, py::handle dtype,
                  int device, py::object owner) {
@@ -336,6 +433,16 @@ void register_gpu(py::module_& m) {
         py::arg("device"), py::arg("owner"));
   g.def("address", &address, py::arg("layout"));
   g.def("synchronize", &synchronize, py::arg("device"));
+  g.def("stream_create", &stream_create, py::arg("device"));
+  g.def("stream_destroy", &stream_destroy, py::arg("device"), py::arg("stream"));
+  g.def("current_stream", &current_stream, py::arg("device"));
+  g.def("use_stream", &use_stream, py::arg("device"), py::arg("stream"));
+  g.def("stream_wait", &stream_wait, py::arg("device"), py::arg("stream"), py::arg("for_stream"));
+  g.def("stream_synchronize", &stream_synchronize, py::arg("device"), py::arg("stream"));
+  g.def("event_create", &event_create, py::arg("device"));
+  g.def("event_destroy", &event_destroy, py::arg("device"), py::arg("event"));
+  g.def("event_record", &event_record, py::arg("device"), py::arg("event"), py::arg("stream"));
+  g.def("event_elapsed", &event_elapsed, py::arg("device"), py::arg("start"), py::arg("stop"));
 }
 
 }  // namespace hl::bind

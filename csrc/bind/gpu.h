@@ -4,7 +4,10 @@
 // NumPy keeps shape, strides and views for us, and nobody may read its elements.
 #pragma once
 
+#include <memory>
+
 #include "bind/array.h"
+#include "bind/place.h"
 #include "cuda/library.h"
 
 namespace hl::bind {
@@ -14,6 +17,32 @@ void raise_gpu_error(const char* what);
 
 // If `object` is a device array: its layout (borrowed from it) and device; else null.
 PyObject* device_layout(py::handle object, int* device);
+
+// An ndarray or a device array.
+bool is_array(py::handle object);
+
+// The elements of a contiguous array, wherever it is, from and to memory of the host; all zero.
+void copy_to(const Array& to, const void* from);
+void copy_from(const Array& from, void* to);
+void set_zero(const Array& to);
+
+// The elements of a contiguous array where the host can read them: where they are, or in a copy.
+template <class T>
+class OnHost {
+ public:
+  explicit OnHost(const Array& a) : data_(a.as<const T>()) {
+    if (call_device() == kCpu) return;
+    copy_.reset(new T[size_t(a.size())]);
+    copy_from(a, copy_.get());
+    data_ = copy_.get();
+  }
+  const T* data() const { return data_; }
+  T operator[](int64_t i) const { return data_[i]; }
+
+ private:
+  const T* data_;
+  std::unique_ptr<T[]> copy_;
+};
 
 // An uninitialised device array. `descr` is borrowed.
 py::object new_device_array(const char* op, PyObject* descr, int64_t itemsize, const int64_t* shape,

@@ -57,12 +57,16 @@ void run_copy(const char* op, int ndim, int64_t item, const int64_t* size, const
   invoke(kernels_for<void>().copy_strided, s, x, y);
 }
 
+}  // namespace
+
 py::object copy_of(const Array& x) {
   py::object out = new_array(x, x.dims());
   const Array y(x.op, "out", out);
   run_copy(x.op, x.ndim, x.itemsize, x.shape, x.data, x.strides, y.data, y.strides);
   return out;
 }
+
+namespace {
 
 py::object copy(py::handle x_in, py::handle out_in) {
   const Array x("copy", "x", x_in);

@@ -26,6 +26,7 @@ PYBIND11_MODULE(_C, m) {
   hl::bind::register_regions(m);
   hl::bind::register_resample(m);
   hl::bind::register_gpu(m);
+  hl::bind::register_dlpack(m);
   hl::bind::register_grid(m);
   hl::bind::register_rnn(m);
   hl::bind::register_roi(m);

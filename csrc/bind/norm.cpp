@@ -114,17 +114,6 @@ T* optional(const py::object& a) {
   return a.is_none() ? nullptr : data_of<T>(a);
 }
 
-void fill(const py::object& a, int64_t n, double value, DType dtype) {
-  if (a.is_none()) return;
-  for (int64_t i = 0; i < n; ++i) {
-    if (dtype == DType::kFloat32) {
-      data_of<float>(a)[i] = float(value);
-    } else {
-      data_of<double>(a)[i] = value;
-    }
-  }
-}
-
 py::object channel_norm_forward(int kind_in, py::handle x_in, int64_t groups, py::handle w_in,
                                 py::handle b_in, py::handle mean_in, py::handle var_in, bool given,
                                 double momentum, double eps, int act, double p0, double p1,
@@ -151,8 +140,8 @@ py::object channel_norm_forward(int kind_in, py::handle x_in, int64_t groups, py
     mean = new_array(op, x.dtype, dims), rstd = new_array(op, x.dtype, dims);
   }
   if (x.size() == 0) {
-    fill(mean, s.outer * s.groups, __builtin_nan(""), x.dtype);
-    fill(rstd, s.outer * s.groups, __builtin_nan(""), x.dtype);
+    fill_bytes(mean, kNan);
+    fill_bytes(rstd, kNan);
   } else {
     with_float(x, [&](auto zero) {
       using T = decltype(zero);
@@ -188,9 +177,8 @@ py::tuple channel_norm_backward(int kind_in, py::handle dy_in, py::handle x_in, 
   };
   py::object dx = wanted(1, x.dims()), dw = wanted(2, affine), db = wanted(4, affine);
   if (x.size() == 0) {
-    const int64_t n = s.per_sample ? s.outer * s.C : s.C;
-    fill(dw, n, 0, x.dtype);
-    fill(db, n, 0, x.dtype);
+    fill_bytes(dw, kZero);
+    fill_bytes(db, kZero);
   } else {
     with_float(x, [&](auto zero) {
       using T = decltype(zero);
@@ -253,8 +241,8 @@ py::object row_norm_forward(int kind, py::handle x_in, int axes, py::handle w_in
     rstd = new_array(op, x.dtype, dims);
   }
   if (x.size() == 0) {
-    fill(mean, s.rows, __builtin_nan(""), x.dtype);
-    fill(rstd, s.rows, __builtin_nan(""), x.dtype);
+    fill_bytes(mean, kNan);
+    fill_bytes(rstd, kNan);
   } else {
     with_float(x, [&](auto zero) {
       using T = decltype(zero);
@@ -285,8 +273,8 @@ py::tuple row_norm_backward(int kind, py::handle dy_in, py::handle x_in, int axe
   };
   py::object dx = wanted(1, x.dims()), dw = wanted(2, affine), db = wanted(4, affine);
   if (x.size() == 0) {
-    fill(dw, s.n, 0, x.dtype);
-    fill(db, s.n, 0, x.dtype);
+    fill_bytes(dw, kZero);
+    fill_bytes(db, kZero);
   } else {
     with_float(x, [&](auto zero) {
       using T = decltype(zero);
@@ -333,7 +321,7 @@ py::object minibatch_std_forward(py::handle x_in, int64_t group, int64_t feature
   dims.back() += features;
   py::object y = new_array(op, x.dtype, dims);
   if (x.size() == 0) {
-    fill(y, checked_product(op, dims), __builtin_nan(""), x.dtype);
+    fill_bytes(y, kNan);
     return y;
   }
   with_float(x, [&](auto zero) {

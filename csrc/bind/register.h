@@ -11,6 +11,7 @@ void register_binary(pybind11::module_& m);
 void register_boxes(pybind11::module_& m);
 void register_conv(pybind11::module_& m);
 void register_ctc(pybind11::module_& m);
+void register_dlpack(pybind11::module_& m);
 void register_elementwise(pybind11::module_& m);
 void register_gpu(pybind11::module_& m);
 void register_grid(pybind11::module_& m);

@@ -48,6 +48,7 @@ struct GpuApi {
   int (*stream_destroy)(int device, void* stream);
   int (*stream_wait)(int device, void* stream, void* for_stream);  // by an event
   int (*synchronize)(int device, void* stream);
+  int (*fence)(int device);  // all work of the device, on any stream
   int (*event_create)(int device, void** event);
   int (*event_destroy)(int device, void* event);
   int (*event_record)(int device, void* event, void* stream);

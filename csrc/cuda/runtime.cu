@@ -169,6 +169,12 @@ int synchronize(int device, void* stream) {
   return 0;
 }
 
+int fence(int device) {
+  HL_TRY(cudaSetDevice(device));
+  HL_TRY(cudaDeviceSynchronize());
+  return 0;
+}
+
 int graph_begin(int device, void* stream) {
   HL_TRY(cudaSetDevice(device));
   HL_TRY(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal));
@@ -224,6 +230,7 @@ GpuApi runtime_api() {
   api.stream_destroy = &stream_destroy;
   api.stream_wait = &stream_wait;
   api.synchronize = &synchronize;
+  api.fence = &fence;
   api.event_create = &event_create;
   api.event_destroy = &event_destroy;
   api.event_record = &event_record;

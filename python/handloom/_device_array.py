@@ -166,6 +166,43 @@ class Array:
             f"this array is on {self.device}; copy it to the host first: .numpy() or .cpu()"
         )
 
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """Version 3: consumers wait for `stream` before they read."""
+        return {
+            "version": 3,
+            "shape": self.shape,
+            "strides": None if self.flags.c_contiguous else self.strides,
+            "typestr": self.dtype.str,
+            "data": (_C.gpu.address(self._layout), not self.flags.writeable),
+            "stream": _C.gpu.current_stream(self.index),
+        }
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, self.index
+
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """A capsule with this memory, for a consumer on `stream` (Python array API standard).
+
+        None and 1 mean the legacy default stream, 2 the calling thread's, −1 that the consumer
+        waits by itself, anything larger is a `cudaStream_t`.
+        """
+        if dl_device is not None and tuple(dl_device) != (2, self.index):
+            raise BufferError(f"__dlpack__: the array is on {self.device}; copy it with .numpy()")
+        if stream == 0:
+            raise ValueError("__dlpack__: stream 0 is ambiguous, pass 1 or 2")
+        source = self.copy() if copy else self
+        handle = 1 if stream is None else stream
+        versioned = max_version is not None and tuple(max_version) >= (1, 0)
+        return _C.gpu.to_dlpack(source, versioned, None if handle == -1 else handle)
+
     def cpu(self) -> Host:
         """As `numpy()`."""
         return self.numpy()
@@ -252,10 +289,70 @@ def array(source: object, device: int | str = 0) -> Array:
     """
     from handloom.cuda._device import index_of
 
+    foreign = not isinstance(source, (Array, np.ndarray))
+    if foreign and hasattr(source, "__cuda_array_interface__"):
+        return _from_interface(source)
+    if foreign and getattr(source, "__dlpack_device__", lambda: (1, 0))()[0] in _CUDA_KINDS:
+        return from_dlpack(source)
     index = index_of(f"cuda:{device}" if isinstance(device, int) else device, "cuda.array")
     if isinstance(source, Array):
         return source if source.index == index else array(source.numpy(), index)
     made: Array = _C.gpu.upload(np.asarray(source, order="C"), index)
+    return made
+
+
+_CUDA_KINDS = (2, 13)  # kDLCUDA, kDLCUDAManaged
+
+
+def from_dlpack(source: Any) -> Array:
+    """An array that shares the device memory of another library's (PyTorch, CuPy, JAX …).
+
+    Our stream waits for theirs, and theirs is kept alive.
+
+    Raises:
+        TypeError: It has no `__dlpack__`, or an element type that we have not.
+        ValueError: It is not on a GPU.
+        RuntimeError: There is no GPU.
+    """
+    from handloom.cuda._device import require
+
+    if not hasattr(source, "__dlpack__"):
+        came = type(source).__name__
+        raise TypeError(f"from_dlpack: expected an array with __dlpack__, got {came}")
+    kind, index = source.__dlpack_device__()
+    if kind not in _CUDA_KINDS:
+        raise ValueError("from_dlpack: the array is not in a GPU's memory")
+    require()
+    stream = _C.gpu.current_stream(index)
+    try:
+        capsule = source.__dlpack__(stream=stream, max_version=(1, 0))
+    except TypeError:  # a producer from before version 1
+        capsule = source.__dlpack__(stream=stream)
+    data, shape, strides, dtype, number, owner, read_only = _C.gpu.from_dlpack(capsule)
+    made: Array = _C.gpu.adopt(data, shape, strides, np.dtype(dtype), number, owner)
+    if read_only:
+        made._layout.flags.writeable = False
+    return made
+
+
+def _from_interface(source: Any) -> Array:
+    """By `__cuda_array_interface__`, which has no device: that of the current one."""
+    from handloom.cuda._device import require
+
+    require()
+    held = source.__cuda_array_interface__
+    if held.get("mask") is not None:
+        raise ValueError("cuda.array: a masked array cannot be shared")
+    index, stream = 0, held.get("stream")
+    if stream == 0:
+        raise ValueError("cuda.array: stream 0 in __cuda_array_interface__ is ambiguous")
+    if stream is not None:
+        _C.gpu.stream_wait(index, _C.gpu.current_stream(index), stream)
+    data, read_only = held["data"]
+    dtype = np.dtype(held["typestr"])
+    made: Array = _C.gpu.adopt(data, held["shape"], held.get("strides"), dtype, index, source)
+    if read_only:
+        made._layout.flags.writeable = False
     return made
 
 

@@ -367,7 +367,7 @@ OPS = {
     ),
     "warp_affine": Op(
         lambda x, matrix, **options: kernels.warp_affine(
-            x, np.ascontiguousarray(matrix, np.float64), **options
+            x, matrix.astype(np.float64), **options
         ),
         warp_affine,
         inputs=WarpInputs(),

@@ -101,6 +101,7 @@ inline unsigned ballot(bool flag) {
   emulator::end_exchange();
   return all;
 }
+inline int count_bits(unsigned mask) { return __builtin_popcount(mask); }
 inline void sync_warp() { emulator::sync_warp("__syncwarp"); }
 
 inline uint32_t mul_high(uint32_t a, uint32_t b) { return uint32_t((uint64_t(a) * b) >> 32); }
@@ -132,6 +133,11 @@ inline int atomicMin(int* at, int v) {
 }
 inline int atomicMax(int* at, int v) {
   const int before = *at;
+  if (v > before) *at = v;
+  return before;
+}
+inline unsigned long long atomicMax(unsigned long long* at, unsigned long long v) {
+  const unsigned long long before = *at;
   if (v > before) *at = v;
   return before;
 }

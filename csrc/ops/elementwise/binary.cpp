@@ -255,7 +255,8 @@ Plan binary_forward_plan(const ElementShape& s) {
 template <class T>
 void binary_forward(Ctx& ctx, const ElementShape& s, const T* a, const T* b, T* y) {
   const TileBody body = tiles_of<T>(BinaryOp(s.op)).forward;
-  const Walk w = walk_of<T>(s, body, a, b, y);
+  const T number = T(s.p0);
+  const Walk w = walk_of<T>(s, body, a ? a : &number, b ? b : &number, y);
   if (one_run(s, 3)) return body(nullptr, w.base, s.size[0]);
   walk(ctx, s, w);
 }

@@ -104,6 +104,7 @@ using unary_forward_t = void(Ctx&, const ElementShape&, const T* x, T* y);
 template <class T>
 using unary_backward_t = void(Ctx&, const ElementShape&, const T* dy, const T* saved, T* dx);
 
+// A null a or b is the number p0.
 template <class T>
 using binary_forward_t = void(Ctx&, const ElementShape&, const T* a, const T* b, T* y);
 // The gradient of operand p0 (0 or 1), summed over the axes where its stride is 0. Only pow with p0

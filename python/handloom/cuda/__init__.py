@@ -10,7 +10,7 @@ wheel without it, or a machine without a card, is a CPU machine that can say wha
 
 from __future__ import annotations
 
-from handloom._device_array import Array, array
+from handloom._device_array import Array, array, from_dlpack
 from handloom.cuda._device import (
     current_device,
     device_count,
@@ -22,17 +22,23 @@ from handloom.cuda._device import (
     state,
     synchronize,
 )
+from handloom.cuda._stream import Event, Stream, current_stream, stream
 
 __all__ = [
     "Array",
+    "Event",
+    "Stream",
     "array",
     "current_device",
+    "current_stream",
     "device_count",
+    "from_dlpack",
     "get_device_name",
     "get_device_properties",
     "is_available",
     "kernels",
     "mem_get_info",
     "state",
+    "stream",
     "synchronize",
 ]

@@ -1,0 +1,167 @@
+#include "cuda/kernel.h"
+#include "cuda/sums.h"
+#include "cuda/unary.h"
+#include "ops/norm/norm.h"
+
+namespace hl::cuda {
+namespace {
+
+ColumnCut cut_of(const ChannelNormShape& s) { return cut_columns(s.outer, s.rows, s.C); }
+
+// Scratch: two numbers of each group, sums of the columns, three numbers of each sample's channel.
+template <class T>
+Plan channel_plan(const ChannelNormShape& s, int passes, bool sums) {
+  const double n = double(s.outer) * double(s.rows) * double(s.C);
+  const int64_t maps = 3 * s.outer * s.C * int64_t(sizeof(T));
+  return {"columns, then elements",
+          nullptr,
+          {cut_of(s).width, cut_of(s).chunk, 1},
+          maps + (sums ? column_bytes(cut_of(s)) : 0) + s.outer * s.groups * int64_t(sizeof(Two)),
+          0,
+          4 * n,
+          passes * n * sizeof(T)};
+}
+template <class T>
+Plan channel_norm_forward_plan(const ChannelNormShape& s) {
+  return channel_plan<T>(s, 2, !s.given);
+}
+template <class T>
+Plan channel_norm_backward_plan(const ChannelNormShape& s) {
+  return channel_plan<T>(s, 3, true);
+}
+
+// Where w and b of a sample's channel lie; i counts (outer, C).
+__device__ int64_t affine_at(const ChannelNormShape& s, int64_t i) {
+  return s.per_sample ? i : i % s.C;
+}
+
+// Sums of x - k and (x - k)^2, k the column's first number, to mean and variance of the groups.
+template <class T>
+__device__ Two group_moments(const ChannelNormShape& s, const T* x, const Two* sums, int64_t i) {
+  const int64_t size = s.C / s.groups, o = i / s.groups, first = i % s.groups * size;
+  const double n = double(s.rows);
+  double mean = 0, squares = 0, before = 0;
+  for (int64_t c = first; c < first + size; ++c, before += n) {
+    const Two sum = sums[o * s.C + c];
+    const double shift = sum.a / n, m = double(x[o * s.rows * s.C + c]) + shift;
+    const double gap = m - mean, all = before + n;
+    squares += (sum.b - sum.a * shift) + gap * gap * (before * n / all);
+    mean += gap * (n / all);
+  }
+  const double var = squares / (n * double(size));
+  return {mean, var > 0 || var != var ? var : 0};
+}
+
+template <class T>
+void channel_norm_forward(Ctx& ctx, const ChannelNormShape& s, const T* x, const T* w, const T* b,
+                          T* running_mean, T* running_var, T* y, T* mean, T* rstd) {
+  Two* moments = reinterpret_cast<Two*>(ctx.shared);
+  Two* room = moments + s.outer * s.groups;
+  T* m = reinterpret_cast<T*>(room + (s.given ? 0 : column_bytes(cut_of(s)) / sizeof(Two)));
+  T *a = m + s.outer * s.C, *shift = a + s.outer * s.C;
+  const int64_t size = s.C / s.groups, sample = s.rows * s.C;
+  if (s.given) {
+    each(ctx, s.outer * s.groups, [=] __device__(int64_t i) {
+      const int64_t c = i % s.groups * size;
+      moments[i] = {double(running_mean[c]), double(running_var[c])};
+    });
+  } else {
+    const Two* sums =
+        sum_columns(ctx, cut_of(s), room, [=] __device__(int64_t o, int64_t r, int64_t c) {
+          const T* from = x + o * sample + c;
+          const double d = double(from[r * s.C]) - double(from[0]);
+          return Two{d, d * d};
+        });
+    each(ctx, s.outer * s.groups,
+         [=] __device__(int64_t i) { moments[i] = group_moments(s, x, sums, i); });
+  }
+  each(ctx, s.outer * s.C, [=] __device__(int64_t i) {
+    const int64_t o = i / s.C, c = i % s.C, group = o * s.groups + c / size, at = affine_at(s, i);
+    // Given statistics are the channel's own, whatever shares those of the batch.
+    const Two mo = s.given ? Two{double(running_mean[c]), double(running_var[c])} : moments[group];
+    const double r = 1 / sqrt(mo.b + s.eps), scale = w ? double(w[at]) * r : r;
+    m[i] = T(mo.a);
+    a[i] = T(scale);
+    shift[i] = T((b ? double(b[at]) : 0) - (mo.a - double(T(mo.a))) * scale);
+    if (c % size == 0) {
+      if (mean) mean[group] = T(mo.a);
+      if (rstd) rstd[group] = T(r);
+    }
+  });
+  if (!s.given && (running_mean || running_var)) {
+    const double n = double(s.rows) * double(size);
+    each(ctx, s.C, [=] __device__(int64_t c) {
+      double all_means = 0, all_vars = 0;
+      for (int64_t o = 0; o < s.outer; ++o) {
+        const Two mo = moments[o * s.groups + c / size];
+        all_means += mo.a, all_vars += mo.b * n / (n - 1);
+      }
+      const double keep = 1 - s.momentum, take = s.momentum / double(s.outer);
+      if (running_mean) running_mean[c] = T(keep * double(running_mean[c]) + take * all_means);
+      if (running_var) running_var[c] = T(keep * double(running_var[c]) + take * all_vars);
+    });
+  }
+  each(ctx, s.outer * sample, [=] __device__(int64_t i) {
+    const int64_t at = i / sample * s.C + i % s.C;
+    y[i] = activate(s.activation, (x[i] - m[at]) * a[at] + shift[at], s.p0, s.p1);
+  });
+}
+
+template <class T>
+void channel_norm_backward(Ctx& ctx, const ChannelNormShape& s, const T* dy, const T* x, const T* w,
+                           const T* b, const T* mean, const T* rstd, T* dx, T* dw, T* db) {
+  const int64_t size = s.C / s.groups, sample = s.rows * s.C;
+  // dx = dz rstd w + (x - m) slope + shift
+  Two* slopes = reinterpret_cast<Two*>(ctx.shared);  // of each group
+  const auto dz = [=] __device__(int64_t i, int64_t channel, int64_t group) {
+    if (s.activation == kNoActivation) return dy[i];
+    const int64_t at = affine_at(s, channel);
+    const T scale = w ? rstd[group] * w[at] : rstd[group];
+    const T z = (x[i] - mean[group]) * scale + (b ? b[at] : T(0));
+    const T saved = s.act_from_y ? activate(s.activation, z, s.p0, s.p1) : z;
+    return activate_gradient(s.activation, dy[i], saved, s.p0, s.p1);
+  };
+  if (dw || db || !s.given) {
+    const Two* sums = sum_columns(ctx, cut_of(s), slopes + s.outer * s.groups,
+                                  [=] __device__(int64_t o, int64_t r, int64_t c) {
+                                    const int64_t i = o * sample + r * s.C + c,
+                                                  group = o * s.groups + c / size;
+                                    const double g = double(dz(i, o * s.C + c, group));
+                                    return Two{g, g * double(x[i] - mean[group])};
+                                  });
+    const int64_t results = s.per_sample ? s.outer : 1, summed = s.per_sample ? 1 : s.outer;
+    each(ctx, dw || db ? results * s.C : 0, [=] __device__(int64_t i) {
+      double weight = 0, bias = 0;
+      for (int64_t k = 0; k < summed; ++k) {
+        const int64_t o = i / s.C + k, c = i % s.C;
+        const Two sum = sums[o * s.C + c];
+        bias += sum.a, weight += sum.b * double(rstd[o * s.groups + c / size]);
+      }
+      if (db) db[i] = T(bias);
+      if (dw) dw[i] = T(weight);
+    });
+    each(ctx, s.given ? 0 : s.outer * s.groups, [=] __device__(int64_t i) {
+      const double share = 1 / (double(s.rows) * double(size)), r = double(rstd[i]);
+      double sum = 0, product = 0;
+      for (int64_t c = i % s.groups * size, k = 0; k < size; ++k, ++c) {
+        const int64_t channel = i / s.groups * s.C + c;
+        const double weight = w ? double(w[affine_at(s, channel)]) : 1;
+        sum += weight * sums[channel].a, product += weight * sums[channel].b;
+      }
+      slopes[i] = {-r * r * r * product * share, -r * sum * share};
+    });
+  }
+  each(ctx, dx ? s.outer * sample : 0, [=] __device__(int64_t i) {
+    const int64_t channel = i / sample * s.C + i % s.C,
+                  group = i / sample * s.groups + i % s.C / size;
+    const T r = rstd[group], scale = w ? r * w[affine_at(s, channel)] : r;
+    const T g = dz(i, channel, group) * scale;
+    dx[i] = s.given ? g : g + ((x[i] - mean[group]) * T(slopes[group].a) + T(slopes[group].b));
+  });
+}
+
+HL_CUDA_KERNEL(channel_norm_forward);
+HL_CUDA_KERNEL(channel_norm_backward);
+
+}  // namespace
+}  // namespace hl::cuda
