@@ -238,7 +238,7 @@ def check_gradient_dtype(op: Op, case: Case) -> None:
         )
 
 
-# ---- the same on a GPU ----------------------------------------------------------------------------
+# ---- the same on a GPU ---------------------------------------------------------------------------
 def _each(value: Any, f: Callable[[Any], Any]) -> Any:
     if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):
         return type(value)(_each(v, f) for v in value)
