@@ -5,9 +5,9 @@
     python bench/gpu_check.py --part speed --only gemm softmax
     python bench/gpu_ingest.py gpu_check.jsonl # what was found, into the project
 
-Needs handloom, NumPy and a card; PyTorch with CUDA is the reference where it is installed. Where nvcc
-is found, the library is built for this card first, else the installed one is tried. Without a card it
-says so and succeeds. It never touches the card's settings.
+Needs handloom, NumPy and a card; PyTorch with CUDA is the reference where it is installed. Where
+nvcc is found, the library is built for this card first, else the installed one is tried. Without a
+card it says so and succeeds. It never touches the card's settings.
 
 Each item runs in a process of its own with a time limit: a kernel that writes where it should not
 takes the whole process with it. Rows go to a file as they are finished, one JSON object a line:
@@ -68,8 +68,10 @@ def build(capability: str, folder: Path) -> Path:
         code = capability + "a" if source.stem.endswith("_sm90a") else capability
         out = folder / (str(source.relative_to(source_hash.CSRC)).replace("/", "_") + ".o")
         done = subprocess.run(
-            ["nvcc", *flags, f"-gencode=arch=compute_{code},code=sm_{code}"]
-            + ["-c", str(source), "-o", str(out)],
+            [
+                *("nvcc", *flags, f"-gencode=arch=compute_{code},code=sm_{code}"),
+                *("-c", str(source), "-o", str(out)),
+            ],
             capture_output=True,
             text=True,
         )
@@ -113,10 +115,9 @@ def poison() -> None:
 
 def check_op(name: str, emulated: bool) -> None:
     """One op of the oracle: its cases, gradients and bits; a row for each kernel that ran."""
+    import handloom as hl
     import harness
     from reference import CASES, OPS
-
-    import handloom as hl
 
     op = harness.on_device(OPS[name])
     cases = [c for c in CASES if c.op == name]

@@ -2,8 +2,8 @@
 
 A figure is the median of 50 launches, each between two events, in five turns with PyTorch's. The
 launches wait in the stream behind a long copy, so that no figure contains the host's work. Inputs
-rotate through more than twice the second-level cache. Both sides compute in float32 (PyTorch without
-TF32); the floor of a row is what its traffic or its arithmetic would take at the measured ceilings.
+rotate through more than twice the second-level cache. Both sides compute in float32 (PyTorch
+without TF32); the floor of a row is what its traffic or its arithmetic would take at the measured ceilings.
 """
 
 from __future__ import annotations
@@ -528,6 +528,6 @@ def measure(kind: str, name: str, tiny: bool) -> Iterator[dict[str, Any]]:
         for spec in SPECS[name](tiny):
             try:
                 yield one(spec, tiny)
-            except NotImplementedError as missing:
+            except NotImplementedError as missing:  # noqa: PERF203
                 row = {"id": f"({name})", "shape": spec.shape, "status": "missing"}
                 yield {**row, "err": str(missing)}

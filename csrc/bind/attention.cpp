@@ -134,7 +134,7 @@ struct Attention {
 
   void check_range(const Indices& values, const char* name, int64_t low, int64_t high) const {
     for (int64_t i = 0; i < values.count(); ++i) {
-      const int64_t value = values.data()[i];
+      const int64_t value = values.on_host()[i];
       if (value < low || value > high) {
         const Array& a = name[0] == 'l' ? *lengths_array : *starts_array;
         value_error(a.op, std::string(name) + "[" + text(i) + "] is " + text(value) +

@@ -39,13 +39,13 @@ struct Ctc {
     lengths.require_range(s.T + 1);
     sizes.require_range(s.S + 1);
     for (int64_t n = 0; n < s.N; ++n) {
-      for (int64_t i = 0; i < sizes.data()[n]; ++i) check_label(op, n, i);
+      for (int64_t i = 0; i < sizes.on_host()[n]; ++i) check_label(op, n, i);
     }
     saved_size = checked_product(op, {s.N, s.T, 2 * s.S + 3}) + s.N;
   }
   // What lies behind a target's length may hold anything.
   void check_label(const char* op, int64_t n, int64_t i) const {
-    const int64_t label = target.data()[n * s.S + i];
+    const int64_t label = target.on_host()[n * s.S + i];
     if (label >= 0 && label < s.C && label != s.blank) return;
     value_error(op, "targets[" + std::to_string(n) + ", " + std::to_string(i) + "] is " +
                         std::to_string(label) + ", expected 0 to " + std::to_string(s.C - 1) +

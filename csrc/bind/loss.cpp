@@ -1,6 +1,7 @@
 // Losses over classes and over rows; the pointwise ones are in pointwise_loss.cpp.
 #include "bind/loss.h"
 
+#include "bind/indices.h"
 #include "bind/invoke.h"
 #include "bind/register.h"
 
@@ -10,30 +11,22 @@ namespace {
 // Class indices as int64, each in range or ignore_index; ValueError names the first that is not.
 class Labels {
  public:
-  Labels(const Array& target, int64_t classes, int64_t ignore_index) {
-    target.require_contiguous();
-    const int64_t n = target.size();
-    if (target.dtype == DType::kInt64) {
-      data_ = target.as<const int64_t>();
-    } else {
-      const auto* narrow = target.as<const int32_t>();
-      copy_.assign(narrow, narrow + n);
-      data_ = copy_.data();
-    }
-    for (int64_t i = 0; i < n; ++i) {
-      if ((data_[i] < 0 || data_[i] >= classes) && data_[i] != ignore_index) {
-        value_error(target.op, std::string(target.name) + " has label " + std::to_string(data_[i]) +
+  Labels(const Array& target, int64_t classes, int64_t ignore_index)
+      : indices_(target.require_contiguous()) {
+    const int64_t* label = indices_.on_host();
+    for (int64_t i = 0; i < indices_.count(); ++i) {
+      if ((label[i] < 0 || label[i] >= classes) && label[i] != ignore_index) {
+        value_error(target.op, std::string(target.name) + " has label " + std::to_string(label[i]) +
                                    " at position " + std::to_string(i) + ", expected 0 to " +
                                    std::to_string(classes - 1) +
                                    " or ignore_index = " + std::to_string(ignore_index));
       }
     }
   }
-  const int64_t* data() const { return data_; }
+  const int64_t* data() const { return indices_.data(); }
 
  private:
-  const int64_t* data_;
-  std::vector<int64_t> copy_;
+  Indices indices_;
 };
 
 // What all class losses are given: x (..., C), target (...) of labels or (..., C) of probabilities.
@@ -243,8 +236,10 @@ struct GaussianNll {
     with_float(x, [&](auto zero) { check_variances<decltype(zero)>(); });
   }
 
+  // Not on a GPU: the host would wait for the card at each step.
   template <class T>
   void check_variances() const {
+    if (call_device() != kCpu) return;
     const T* v = var.as<const T>();
     bool below = false;
     for (int64_t i = 0; i < s.size; ++i) below |= v[i] < 0;

@@ -114,6 +114,15 @@ T* optional(const py::object& a) {
   return a.is_none() ? nullptr : data_of<T>(a);
 }
 
+void fill(const py::object& a, double value) {
+  if (a.is_none()) return;
+  const Array to("norm", "result", a);
+  with_float(to, [&](auto zero) {
+    const std::vector<decltype(zero)> all(size_t(to.size()), decltype(zero)(value));
+    copy_to(to, all.data());
+  });
+}
+
 py::object channel_norm_forward(int kind_in, py::handle x_in, int64_t groups, py::handle w_in,
                                 py::handle b_in, py::handle mean_in, py::handle var_in, bool given,
                                 double momentum, double eps, int act, double p0, double p1,
@@ -140,8 +149,8 @@ py::object channel_norm_forward(int kind_in, py::handle x_in, int64_t groups, py
     mean = new_array(op, x.dtype, dims), rstd = new_array(op, x.dtype, dims);
   }
   if (x.size() == 0) {
-    fill_bytes(mean, kNan);
-    fill_bytes(rstd, kNan);
+    fill(mean, __builtin_nan(""));
+    fill(rstd, __builtin_nan(""));
   } else {
     with_float(x, [&](auto zero) {
       using T = decltype(zero);
@@ -177,8 +186,8 @@ py::tuple channel_norm_backward(int kind_in, py::handle dy_in, py::handle x_in, 
   };
   py::object dx = wanted(1, x.dims()), dw = wanted(2, affine), db = wanted(4, affine);
   if (x.size() == 0) {
-    fill_bytes(dw, kZero);
-    fill_bytes(db, kZero);
+    fill(dw, 0);
+    fill(db, 0);
   } else {
     with_float(x, [&](auto zero) {
       using T = decltype(zero);
@@ -241,8 +250,8 @@ py::object row_norm_forward(int kind, py::handle x_in, int axes, py::handle w_in
     rstd = new_array(op, x.dtype, dims);
   }
   if (x.size() == 0) {
-    fill_bytes(mean, kNan);
-    fill_bytes(rstd, kNan);
+    fill(mean, __builtin_nan(""));
+    fill(rstd, __builtin_nan(""));
   } else {
     with_float(x, [&](auto zero) {
       using T = decltype(zero);
@@ -273,8 +282,8 @@ py::tuple row_norm_backward(int kind, py::handle dy_in, py::handle x_in, int axe
   };
   py::object dx = wanted(1, x.dims()), dw = wanted(2, affine), db = wanted(4, affine);
   if (x.size() == 0) {
-    fill_bytes(dw, kZero);
-    fill_bytes(db, kZero);
+    fill(dw, 0);
+    fill(db, 0);
   } else {
     with_float(x, [&](auto zero) {
       using T = decltype(zero);
@@ -321,7 +330,7 @@ py::object minibatch_std_forward(py::handle x_in, int64_t group, int64_t feature
   dims.back() += features;
   py::object y = new_array(op, x.dtype, dims);
   if (x.size() == 0) {
-    fill_bytes(y, kNan);
+    fill(y, __builtin_nan(""));
     return y;
   }
   with_float(x, [&](auto zero) {

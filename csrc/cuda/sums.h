@@ -1,12 +1,7 @@
-// Sums of many numbers, two of them at a time, in double: of all, or down the columns of (outer, rows,
-// C).
-//
-// Blocks sum what falls to them, their sums are added up by a second launch: what falls to whom
-// follows from the shape alone. Of columns, a block takes some neighbours in a chunk of
-// rows: its threads read along the rows, so that memory is read in lines.
+// Sums of two numbers at a time, in double: of all terms, or down the columns of (outer, rows, C).
 #pragma once
 
-#include "cuda/loop.h"
+#include "cuda/fold.h"
 
 namespace hl::cuda {
 
@@ -14,102 +9,54 @@ struct Two {
   double a, b;
 };
 
-constexpr int64_t kSumBlocks = 1024;
-constexpr int64_t kSumBytes = kSumBlocks * int64_t(sizeof(Two));
-
 __device__ inline Two block_sum(Two v, void* room) {
   double* r = static_cast<double*>(room);
   const double a = block_reduce(v.a, r, Plus());
   return {a, block_reduce(v.b, r, Plus())};
 }
 
-// finish(S f(i) over [0, n)), by one thread. `room` has kSumBytes.
-template <class F, class Finish>
-void sum_all(const Ctx& ctx, int64_t n, void* room, F f, Finish finish) {
-  Two* part = static_cast<Two*>(room);
-  const int64_t wanted = ceil_div(n, int64_t(4 * kThreads));
-  const int64_t blocks = wanted < kSumBlocks ? wanted : kSumBlocks;
-  each_row(ctx, blocks, [=] __device__(int64_t block, void* shared) {
-    Two sum = {0, 0};
-    for (int64_t i = block * kThreads + threadIdx.x; i < n; i += blocks * kThreads) {
-      const Two v = f(i);
-      sum.a += v.a, sum.b += v.b;
-    }
-    sum = block_sum(sum, shared);
-    if (threadIdx.x == 0) part[block] = sum;
-  });
-  each_row(ctx, 1, [=] __device__(int64_t, void* shared) {
-    Two sum = {0, 0};
-    for (int64_t i = threadIdx.x; i < blocks; i += kThreads) sum.a += part[i].a, sum.b += part[i].b;
-    sum = block_sum(sum, shared);
-    if (threadIdx.x == 0) finish(sum);
-  });
-}
-
-struct ColumnCut {
-  int64_t outer, rows, C;
-  int width;  // columns of a block
-  int64_t strips, chunk, chunks;
+// start(o) as f wants it, f(that, j) the terms of result o, finish(o, sum) its use.
+template <class Start, class F, class Finish>
+struct SumOfTwo {
+  using Part = Two;
+  Start begin;
+  F f;
+  Finish use;
+  __device__ Two empty() const { return {0, 0}; }
+  __device__ auto start(int64_t o) const { return begin(o); }
+  template <class At>
+  __device__ void take(Two& p, const At& at, int64_t j) const {
+    merge(p, f(at, j));
+  }
+  __device__ void merge(Two& p, const Two& q) const { p.a += q.a, p.b += q.b; }
+  __device__ void finish(int64_t o, const Two& p) const { use(o, p); }
 };
 
-inline ColumnCut cut_columns(int64_t outer, int64_t rows, int64_t C) {
-  constexpr int64_t kBlocks = 1024, kRows = 16;  // of a launch; of a thread, at least
-  ColumnCut s = {outer, rows, C, kWarp, 0, 0, 0};
-  while (s.width > 1 && s.width / 2 >= C) s.width /= 2;
-  s.strips = ceil_div(C, int64_t(s.width));
-  const int64_t lanes = kThreads / s.width, apart = outer * s.strips;
-  const int64_t wanted = kBlocks / (apart > 0 ? apart : 1);
-  s.chunk = ceil_div(rows, wanted > 0 ? wanted : 1);
-  if (s.chunk < lanes * kRows) s.chunk = lanes * kRows;
-  s.chunks = ceil_div(rows, s.chunk);
-  return s;
+// finish(S f(i) over [0, n)), by one thread; scratch of sum_bytes(1, n, false).
+inline int64_t sum_bytes(int64_t outputs, int64_t count, bool columns) {
+  return fold_cut(outputs, count, columns).pieces * outputs * int64_t(sizeof(Two));
+}
+template <class F, class Finish>
+void sum_all(const Ctx& ctx, int64_t n, unsigned char* scratch, F f, Finish finish) {
+  const auto begin = [=] __device__(int64_t) { return 0; };
+  const auto term = [=] __device__(int, int64_t i) { return f(i); };
+  const auto use = [=] __device__(int64_t, const Two& sum) { finish(sum); };
+  using Sum = SumOfTwo<decltype(begin), decltype(term), decltype(use)>;
+  fold(ctx, fold_cut(1, n, false), Sum{begin, term, use}, scratch);
 }
 
-inline int64_t column_bytes(const ColumnCut& s) {
-  return s.outer * s.C * (s.chunks + 1) * int64_t(sizeof(Two));
-}
-
+// S_r f(o, r, c) for every o and c, (outer, C), at `sums`; scratch of sum_bytes(outer C, rows, true).
+struct ColumnAt {
+  int64_t o, c;
+};
 template <class F>
-__global__ void __launch_bounds__(kThreads) columns_kernel(ColumnCut s, Two* part, F f) {
-  HL_SHARED(Two, room);
-  const int lanes = kThreads / s.width, first = int(threadIdx.x) / s.width;
-  for (int64_t task = blockIdx.x; task < s.outer * s.chunks * s.strips; task += gridDim.x) {
-    const int64_t at = task / s.strips, o = at / s.chunks, begin = at % s.chunks * s.chunk;
-    const int64_t end = begin + s.chunk < s.rows ? begin + s.chunk : s.rows;
-    const int64_t c = task % s.strips * s.width + int(threadIdx.x) % s.width;
-    Two sum = {0, 0};
-    for (int64_t r = begin + first; c < s.C && r < end; r += lanes) {
-      const Two v = f(o, r, c);
-      sum.a += v.a, sum.b += v.b;
-    }
-    __syncthreads();  // room may still be read
-    room[threadIdx.x] = sum;
-    __syncthreads();
-    for (int half = lanes / 2; half > 0; half /= 2) {
-      if (first < half) {
-        const Two other = room[threadIdx.x + half * s.width];
-        room[threadIdx.x].a += other.a, room[threadIdx.x].b += other.b;
-      }
-      __syncthreads();
-    }
-    if (first == 0 && c < s.C) part[at * s.C + c] = room[threadIdx.x];
-  }
-}
-
-// S_r f(o, r, c) for every o and c: (outer, C), somewhere in `room` of column_bytes.
-template <class F>
-const Two* sum_columns(const Ctx& ctx, const ColumnCut& s, void* room, F f) {
-  Two *part = static_cast<Two*>(room), *total = part + s.outer * s.chunks * s.C;
-  HL_LAUNCH((columns_kernel<F>), grid_of(s.outer * s.chunks * s.strips), kThreads,
-            kThreads * sizeof(Two), ctx.stream, s, part, f);
-  if (s.chunks == 1) return part;
-  each(ctx, s.outer * s.C, [=] __device__(int64_t i) {
-    const Two* from = part + i / s.C * s.chunks * s.C + i % s.C;
-    Two sum = {0, 0};
-    for (int64_t k = 0; k < s.chunks; ++k) sum.a += from[k * s.C].a, sum.b += from[k * s.C].b;
-    total[i] = sum;
-  });
-  return total;
+void sum_columns(const Ctx& ctx, int64_t outer, int64_t rows, int64_t C, unsigned char* scratch,
+                 Two* sums, F f) {
+  const auto begin = [=] __device__(int64_t i) { return ColumnAt{i / C, i % C}; };
+  const auto term = [=] __device__(const ColumnAt& at, int64_t r) { return f(at.o, r, at.c); };
+  const auto use = [=] __device__(int64_t i, const Two& sum) { sums[i] = sum; };
+  using Sum = SumOfTwo<decltype(begin), decltype(term), decltype(use)>;
+  fold(ctx, fold_cut(outer * C, rows, true), Sum{begin, term, use}, scratch);
 }
 
 }  // namespace hl::cuda

@@ -114,7 +114,6 @@ CASES = (
     *(_product(n, n, n) for n in _TAILS),
     *(_product(m, 31, 17, trans) for m in (1, 3, 5, 15, 33) for trans in ("nt", "tn", "tt", "ss")),
     *(_product(7, 9, n) for n in _TAILS),
-    _product(70, 9, 66, "nt", (96,)),  # enough tiles for the large ones of CUDA
     # one for each way through the chooser
     _product(1, 300, 200, "nt"),
     _product(3, 300, 200, "nt"),

@@ -88,9 +88,9 @@ template <class T>
 const double* divisor_of(const Ctx& ctx, const ClassLossShape& s, const int64_t* labels,
                          const T* weight) {
   if (s.reduction != Reduction::kMean) return nullptr;
-  double* to = reinterpret_cast<double*>(ctx.shared + kSumBytes);
+  double* to = reinterpret_cast<double*>(ctx.shared);
   sum_all(
-      ctx, s.N, ctx.shared,
+      ctx, s.N, ctx.shared + sizeof(Two),
       [=] __device__(int64_t i) { return Two{row_weight(s, labels, weight, i), 0}; },
       [=] __device__(Two sum) { *to = sum.a; });
   return to;

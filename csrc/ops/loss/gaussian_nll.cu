@@ -7,7 +7,8 @@ namespace {
 template <class T>
 Plan nll_plan(const GaussianNllShape& s, int arrays) {
   const double n = double(s.size);
-  return {"a thread per element", nullptr, {1, 1, 1}, kSumBytes, 0, 6 * n, arrays * n * sizeof(T)};
+  return {"a thread per element", nullptr, {1, 1, 1}, sum_bytes(1, s.size, false), 0, 6 * n,
+          arrays * n * sizeof(T)};
 }
 template <class T>
 Plan gaussian_nll_forward_plan(const GaussianNllShape& s) {

@@ -8,7 +8,12 @@ namespace {
 template <class T>
 Plan pointwise_plan(const PointwiseLossShape& s, int arrays) {
   const double n = double(s.size);
-  return {"a thread per element", nullptr, {1, 1, 1}, kSumBytes + int64_t(sizeof(double)), 0, 4 * n,
+  return {"a thread per element",
+          nullptr,
+          {1, 1, 1},
+          int64_t(sizeof(Two)) + sum_bytes(1, s.size, false),
+          0,
+          4 * n,
           arrays * n * sizeof(T)};
 }
 template <class T>
@@ -158,11 +163,11 @@ void pointwise_loss_backward(Ctx& ctx, const PointwiseLossShape& s, const T* dy,
                              const T* t, const T* weight, const T* pos_weight, T* dx, T* dt) {
   const bool mean = s.reduction == Reduction::kMean;
   const bool by_weight = mean && weight && divides_by_weights(s);
-  double* weights = reinterpret_cast<double*>(ctx.shared + kSumBytes);
+  double* weights = reinterpret_cast<double*>(ctx.shared);
   if (by_weight) {
     const double repeats = double(s.size) / double(s.weight.size);
     sum_all(
-        ctx, s.weight.size, ctx.shared,
+        ctx, s.weight.size, ctx.shared + sizeof(Two),
         [=] __device__(int64_t i) { return Two{double(weight[i]), 0}; },
         [=] __device__(Two sum) { *weights = sum.a * repeats; });
   }

@@ -6,7 +6,9 @@
 
 namespace hl::cuda {
 
-inline int64_t row_loss_bytes(int64_t rows) { return kSumBytes + rows * int64_t(sizeof(Two)); }
+inline int64_t row_loss_bytes(int64_t rows) {
+  return (rows + 1) * int64_t(sizeof(Two)) + sum_bytes(1, rows, false);
+}
 
 // Where a sum of losses and of weights goes: sum, or sum / sum of weights.
 template <class T>
@@ -17,7 +19,7 @@ __device__ void put_loss(Reduction reduction, Two sum, T* loss) {
 // row(i, room) gives {loss, weight} to every thread of its block.
 template <class T, class F>
 void reduce_rows(const Ctx& ctx, int64_t rows, Reduction reduction, T* loss, F row) {
-  Two* each = reinterpret_cast<Two*>(ctx.shared + kSumBytes);
+  Two* each = reinterpret_cast<Two*>(ctx.shared);
   each_row(ctx, rows, [=] __device__(int64_t i, void* room) {
     const Two r = row(i, room);
     if (threadIdx.x != 0) return;
@@ -26,7 +28,7 @@ void reduce_rows(const Ctx& ctx, int64_t rows, Reduction reduction, T* loss, F r
   });
   if (reduction == Reduction::kNone) return;
   sum_all(
-      ctx, rows, ctx.shared, [=] __device__(int64_t i) { return each[i]; },
+      ctx, rows, ctx.shared + rows * sizeof(Two), [=] __device__(int64_t i) { return each[i]; },
       [=] __device__(Two sum) { put_loss(reduction, sum, loss); });
 }
 

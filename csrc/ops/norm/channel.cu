@@ -6,28 +6,37 @@
 namespace hl::cuda {
 namespace {
 
-ColumnCut cut_of(const ChannelNormShape& s) { return cut_columns(s.outer, s.rows, s.C); }
-
-// Scratch: two numbers of each group, sums of the columns, three numbers of each sample's channel.
+// Scratch of a call.
 template <class T>
-Plan channel_plan(const ChannelNormShape& s, int passes, bool sums) {
+struct Scratch {
+  Two *groups, *sums;  // of every group, of every sample's channel
+  T *m, *a, *shift;    // of every sample's channel
+  unsigned char* part;
+  int64_t bytes;
+
+  Scratch(unsigned char* at, const ChannelNormShape& s)
+      : groups(reinterpret_cast<Two*>(at)),
+        sums(groups + s.outer * s.groups),
+        m(reinterpret_cast<T*>(sums + s.outer * s.C)),
+        a(m + s.outer * s.C),
+        shift(a + s.outer * s.C),
+        part(reinterpret_cast<unsigned char*>(shift + 2 * s.outer * s.C)),
+        bytes((part - at) + sum_bytes(s.outer * s.C, s.rows, true)) {}
+};
+
+template <class T>
+Plan channel_plan(const ChannelNormShape& s, int passes) {
   const double n = double(s.outer) * double(s.rows) * double(s.C);
-  const int64_t maps = 3 * s.outer * s.C * int64_t(sizeof(T));
-  return {"columns, then elements",
-          nullptr,
-          {cut_of(s).width, cut_of(s).chunk, 1},
-          maps + (sums ? column_bytes(cut_of(s)) : 0) + s.outer * s.groups * int64_t(sizeof(Two)),
-          0,
-          4 * n,
+  return {"columns, then elements", nullptr, {1, 1, 1}, Scratch<T>(nullptr, s).bytes, 0, 4 * n,
           passes * n * sizeof(T)};
 }
 template <class T>
 Plan channel_norm_forward_plan(const ChannelNormShape& s) {
-  return channel_plan<T>(s, 2, !s.given);
+  return channel_plan<T>(s, 2);
 }
 template <class T>
 Plan channel_norm_backward_plan(const ChannelNormShape& s) {
-  return channel_plan<T>(s, 3, true);
+  return channel_plan<T>(s, 3);
 }
 
 // Where w and b of a sample's channel lie; i counts (outer, C).
@@ -55,23 +64,17 @@ __device__ Two group_moments(const ChannelNormShape& s, const T* x, const Two* s
 template <class T>
 void channel_norm_forward(Ctx& ctx, const ChannelNormShape& s, const T* x, const T* w, const T* b,
                           T* running_mean, T* running_var, T* y, T* mean, T* rstd) {
-  Two* moments = reinterpret_cast<Two*>(ctx.shared);
-  Two* room = moments + s.outer * s.groups;
-  T* m = reinterpret_cast<T*>(room + (s.given ? 0 : column_bytes(cut_of(s)) / sizeof(Two)));
-  T *a = m + s.outer * s.C, *shift = a + s.outer * s.C;
+  const Scratch<T> scratch(ctx.shared, s);
+  Two *moments = scratch.groups, *sums = scratch.sums;
+  T *m = scratch.m, *a = scratch.a, *shift = scratch.shift;
   const int64_t size = s.C / s.groups, sample = s.rows * s.C;
-  if (s.given) {
-    each(ctx, s.outer * s.groups, [=] __device__(int64_t i) {
-      const int64_t c = i % s.groups * size;
-      moments[i] = {double(running_mean[c]), double(running_var[c])};
-    });
-  } else {
-    const Two* sums =
-        sum_columns(ctx, cut_of(s), room, [=] __device__(int64_t o, int64_t r, int64_t c) {
-          const T* from = x + o * sample + c;
-          const double d = double(from[r * s.C]) - double(from[0]);
-          return Two{d, d * d};
-        });
+  if (!s.given) {
+    sum_columns(ctx, s.outer, s.rows, s.C, scratch.part, sums,
+                [=] __device__(int64_t o, int64_t r, int64_t c) {
+                  const T* from = x + o * sample + c;
+                  const double d = double(from[r * s.C]) - double(from[0]);
+                  return Two{d, d * d};
+                });
     each(ctx, s.outer * s.groups,
          [=] __device__(int64_t i) { moments[i] = group_moments(s, x, sums, i); });
   }
@@ -112,7 +115,8 @@ void channel_norm_backward(Ctx& ctx, const ChannelNormShape& s, const T* dy, con
                            const T* b, const T* mean, const T* rstd, T* dx, T* dw, T* db) {
   const int64_t size = s.C / s.groups, sample = s.rows * s.C;
   // dx = dz rstd w + (x - m) slope + shift
-  Two* slopes = reinterpret_cast<Two*>(ctx.shared);  // of each group
+  const Scratch<T> scratch(ctx.shared, s);
+  Two *slopes = scratch.groups, *sums = scratch.sums;
   const auto dz = [=] __device__(int64_t i, int64_t channel, int64_t group) {
     if (s.activation == kNoActivation) return dy[i];
     const int64_t at = affine_at(s, channel);
@@ -122,13 +126,12 @@ void channel_norm_backward(Ctx& ctx, const ChannelNormShape& s, const T* dy, con
     return activate_gradient(s.activation, dy[i], saved, s.p0, s.p1);
   };
   if (dw || db || !s.given) {
-    const Two* sums = sum_columns(ctx, cut_of(s), slopes + s.outer * s.groups,
-                                  [=] __device__(int64_t o, int64_t r, int64_t c) {
-                                    const int64_t i = o * sample + r * s.C + c,
-                                                  group = o * s.groups + c / size;
-                                    const double g = double(dz(i, o * s.C + c, group));
-                                    return Two{g, g * double(x[i] - mean[group])};
-                                  });
+    sum_columns(ctx, s.outer, s.rows, s.C, scratch.part, sums,
+                [=] __device__(int64_t o, int64_t r, int64_t c) {
+                  const int64_t i = o * sample + r * s.C + c, group = o * s.groups + c / size;
+                  const double g = double(dz(i, o * s.C + c, group));
+                  return Two{g, g * double(x[i] - mean[group])};
+                });
     const int64_t results = s.per_sample ? s.outer : 1, summed = s.per_sample ? 1 : s.outer;
     each(ctx, dw || db ? results * s.C : 0, [=] __device__(int64_t i) {
       double weight = 0, bias = 0;

@@ -16,7 +16,7 @@ Plan row_norm_forward_plan(const RowNormShape& s) {
 }
 template <class T>
 Plan row_norm_backward_plan(const RowNormShape& s) {
-  return row_plan<T>(s, 3, column_bytes(cut_columns(1, s.rows, s.n)));
+  return row_plan<T>(s, 3, s.n * int64_t(sizeof(Two)) + sum_bytes(s.n, s.rows, true));
 }
 
 template <class T>
@@ -70,12 +70,13 @@ void row_norm_backward(Ctx& ctx, const RowNormShape& s, const T* dy, const T* x,
     }
   });
   if (!dw && !db) return;
-  const Two* sums = sum_columns(ctx, cut_columns(1, s.rows, s.n), ctx.shared,
-                                [=] __device__(int64_t, int64_t r, int64_t c) {
-                                  const T m = s.kind == RowNormKind::kLayer ? mean[r] : T(0);
-                                  const double g = double(dy[r * s.n + c]);
-                                  return Two{g, g * double(x[r * s.n + c] - m) * double(rstd[r])};
-                                });
+  Two* sums = reinterpret_cast<Two*>(ctx.shared);
+  sum_columns(ctx, 1, s.rows, s.n, reinterpret_cast<unsigned char*>(sums + s.n), sums,
+              [=] __device__(int64_t, int64_t r, int64_t c) {
+                const T m = s.kind == RowNormKind::kLayer ? mean[r] : T(0);
+                const double g = double(dy[r * s.n + c]);
+                return Two{g, g * double(x[r * s.n + c] - m) * double(rstd[r])};
+              });
   each(ctx, s.n, [=] __device__(int64_t i) {
     if (db) db[i] = T(sums[i].a);
     if (dw) dw[i] = T(sums[i].b);
