@@ -55,9 +55,10 @@ class Op(NamedTuple):
     reference_backward: Callable[..., Arrays] | None = None
 
 
-def make(op: Op, case: Case) -> Arrays:
+def make(op: Op, case: Case, seed: int = 0) -> Arrays:
     """Inputs of a case: the same for every dtype, up to rounding."""
-    rng = np.random.default_rng(crc32(f"{case.op} {case.shapes} {case.options}".encode()))
+    words = f"{case.op} {case.shapes} {case.options}"
+    rng = np.random.default_rng(crc32(words.encode()) + seed)
     return op.inputs(case, rng)
 
 
@@ -134,10 +135,10 @@ def assert_within(actual: Any, exact: Any, allowed: Any, what: str) -> None:
         )
 
 
-def check_forward(op: Op, case: Case, dtype: str) -> Arrays:
+def check_forward(op: Op, case: Case, dtype: str, seed: int = 0) -> Arrays:
     """The kernel against its oracle; returns the kernel's outputs."""
     options = dict(case.options)
-    inputs = cast(make(op, case), dtype)
+    inputs = cast(make(op, case, seed), dtype)
     wide = widen(inputs)
     with np.errstate(all="ignore"):
         exact = outputs(op.reference(*wide, **options))
@@ -240,6 +241,31 @@ def check_gradient_dtype(op: Op, case: Case) -> None:
 def beside(x: Any, value: Any) -> Any:
     """An array on the device of x."""
     return hl.cuda.array(value, x.index) if isinstance(x, hl.cuda.Array) else value
+# ---- the same on a GPU ---------------------------------------------------------------------------
+def _each(value: Any, f: Callable[[Any], Any]) -> Any:
+    if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):
+        return type(value)(_each(v, f) for v in value)
+    if isinstance(value, dict):
+        return {k: _each(v, f) for k, v in value.items()}
+    return f(value)
+
+
+def to_device(value: Any) -> Any:
+    """Arrays to the GPU, with their strides where these are more than a shape."""
+    return _each(value, lambda v: hl.cuda.array(v) if isinstance(v, np.ndarray) else v)
+
+
+def on_device(op: Op) -> Op:
+    """The op with its public functions called on device arrays."""
+
+    def forward(*inputs: Any, **options: Any) -> Any:
+        return _each(op.forward(*to_device(inputs), **to_device(options)), host)
+
+    def backward(dy: Any, inputs: Any, y: Any, options: Any) -> Any:
+        assert op.backward is not None
+        return _each(op.backward(*to_device((dy, inputs, y, options))), host)
+
+    return op._replace(forward=forward, backward=backward if op.backward else None)
 
 
 def assert_same_bits(a: Any, b: Any, what: str) -> None:

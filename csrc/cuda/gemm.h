@@ -131,6 +131,7 @@ struct GemmRoom {
 struct GemmGrid {
   int64_t M, N, K;
   unsigned rows, cols;  // tiles of C
+  int steps;            // along k
   bool a_columns, b_columns;
 };
 
@@ -152,7 +153,6 @@ __global__ void __launch_bounds__(kThreads, 2)
   const unsigned first = tile / (kGroup * g.cols) * kGroup, in_group = tile % (kGroup * g.cols);
   const unsigned high = g.rows - first < kGroup ? g.rows - first : kGroup;
   const unsigned tile_i = first + in_group % high, tile_j = in_group / high;
-  const int64_t i0 = int64_t(tile_i) * kSide, j0 = int64_t(tile_j) * kSide;
 
   // Where this thread's first element goes, and how far apart the others are.
   const int ai = g.a_columns ? tid / Depth : tid % kSide,
@@ -166,23 +166,25 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int a_apart = a_down + a_right * Room::kLine, b_apart = b_right + b_down * Room::kLine;
   const auto a_matrix = of_batch(a_all, batch);
   const auto b_matrix = of_batch(b_all, batch);
-  Share<T, decltype(of_batch(a_all, batch))> a(a_matrix, i0 + ai, ak, g.M, g.K, a_down, a_right);
-  Share<T, decltype(of_batch(b_all, batch))> b(b_matrix, bk, j0 + bj, g.K, g.N, b_down, b_right);
+  Share<T, decltype(of_batch(a_all, batch))> a(a_matrix, int64_t(tile_i) * kSide + ai, ak, g.M, g.K,
+                                               a_down, a_right);
+  Share<T, decltype(of_batch(b_all, batch))> b(b_matrix, bk, int64_t(tile_j) * kSide + bj, g.K, g.N,
+                                               b_down, b_right);
 
   T next_a[kLoads], next_b[kLoads];
   T sum[Each][Each] = {};
   a.template load<kLoads>(next_a, 0, Depth);
   b.template load<kLoads>(next_b, Depth, 0);
-  int step = 0;
-  for (int64_t k0 = 0; k0 < g.K; k0 += Depth, step ^= 1) {
-    T *const to_a = &room->a[step][ak][ai], *const to_b = &room->b[step][bk][bj];
+  for (int left = g.steps; left > 0; --left) {
+    const int half = left & 1;
+    T *const to_a = &room->a[half][ak][ai], *const to_b = &room->b[half][bk][bj];
 #pragma unroll
     for (int e = 0; e < kLoads; ++e) {
       to_a[e * a_apart] = next_a[e];
       to_b[e * b_apart] = next_b[e];
     }
     __syncthreads();  // the other half is free: all have multiplied it before they came here
-    if (k0 + Depth < g.K) {
+    if (left > 1) {
       a.template load<kLoads>(next_a, 0, Depth);
       b.template load<kLoads>(next_b, Depth, 0);
     }
@@ -191,8 +193,8 @@ __global__ void __launch_bounds__(kThreads, 2)
       T x[Each], y[Each];
 #pragma unroll
       for (int e = 0; e < Each; ++e) {
-        x[e] = room->a[step][k][e / 4 * 64 + row + e % 4];
-        y[e] = room->b[step][k][e / 4 * 64 + col + e % 4];
+        x[e] = room->a[half][k][e / 4 * 64 + row + e % 4];
+        y[e] = room->b[half][k][e / 4 * 64 + col + e % 4];
       }
 #pragma unroll
       for (int i = 0; i < Each; ++i) {
@@ -217,7 +219,8 @@ __global__ void __launch_bounds__(kThreads, 2)
     __syncthreads();
 #pragma unroll 1
     for (int at = tid; at < kRows * kSide; at += kThreads) {
-      const int64_t i = i0 + r0 + at / kSide, j = j0 + at % kSide;
+      const int64_t i = int64_t(tile_i) * kSide + r0 + at / kSide;
+      const int64_t j = int64_t(tile_j) * kSide + at % kSide;
       if (i < g.M && j < g.N) store(i, j, room->c[at / kSide][at % kSide]);
     }
   }
@@ -232,6 +235,7 @@ void launch_gemm(const Ctx& ctx, int64_t batches, int64_t M, int64_t N, int64_t 
                       K,
                       unsigned(ceil_div(M, kSide)),
                       unsigned(ceil_div(N, kSide)),
+                      int(ceil_div(K, Depth)),
                       reads_columns(a),
                       reads_columns(b)};
   HL_LAUNCH((gemm_kernel<T, Each, Depth, A, B, Store>), unsigned(batches) * g.rows * g.cols,
@@ -249,7 +253,9 @@ void gemm(const Ctx& ctx, int64_t batches, int64_t M, int64_t N, int64_t K, A a,
       return launch_gemm<T, 8, 8>(ctx, batches, M, N, K, a, b, store);
     }
   }
-  launch_gemm<T, kTile / 16, kDepth>(ctx, batches, M, N, K, a, b, store);
+  // Doubles in shorter steps: what is under way and the sums are all the registers there are.
+  launch_gemm<T, kTile / 16, sizeof(T) == 4 ? kDepth : kDepth / 2>(ctx, batches, M, N, K, a, b,
+                                                                   store);
 }
 
 }  // namespace hl::cuda
