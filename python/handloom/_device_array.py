@@ -382,11 +382,6 @@ def place(a: Any, index: int) -> Any:
     return a.numpy() if index < 0 else array(a, index)
 
 
-def beside(like: Any, a: Host) -> Any:
-    """A host array where `like` is: constants that a layer makes for its input."""
-    return array(a, like.index) if isinstance(like, Array) else a
-
-
 def zeros_beside(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
     """Zeros where `like` is, of its dtype unless another is named."""
     wanted = like.dtype if dtype is None else dtype

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-import numpy as np
-
 from handloom import kernels, ops
+from handloom._device_array import zeros_beside
 from handloom.nn import init
 from handloom.nn.module import Module
 from handloom.nn.parameter import Parameter
@@ -143,7 +142,7 @@ def spectral_norm(
     delattr(module, name)
     module.register_parameter(name + "_orig", weight)
     for suffix, size in (("_u", rows), ("_v", columns)):
-        start = Tensor(np.empty(size, weight.dtype))
+        start = Tensor(zeros_beside(weight._array, (size,)))
         init.normal_(start)
         module.register_buffer(name + suffix, wrap(hook.unit(start._array)))
     hook.attach(module, weight)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from handloom import _C
+from handloom._device_array import zeros_beside
 from handloom._tape import Function
 from handloom.ops._common import TensorLike, array_of, axis_of, dense
 from handloom.ops.layout import unsqueeze
@@ -41,8 +42,8 @@ class Split(Function):
         return parts
 
     def backward(ctx, *dys: Array | None) -> Array:
-        dtype = next(g.dtype for g in dys if g is not None)
-        parts = [np.zeros(s, dtype) if g is None else g for g, s in zip(dys, ctx.shapes)]
+        like = next(g for g in dys if g is not None)
+        parts = [zeros_beside(like, s) if g is None else g for g, s in zip(dys, ctx.shapes)]
         return _C.concat(parts, ctx.axis)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from handloom import _C
-from handloom._device_array import ARRAYS
+from handloom._device_array import ARRAYS, zeros_beside
 from handloom._tape import Function, View
 from handloom.autograd import is_grad_enabled
 from handloom.ops._common import TensorLike, array_of, axis_of, dense, is_float
@@ -29,7 +29,7 @@ class Slice(View):
         return _view(x, index)
 
     def backward(ctx, dy: Array) -> Array:
-        dx = np.zeros(ctx.shape, dy.dtype)
+        dx = zeros_beside(dy, ctx.shape)
         _C.assign(_view(dx, ctx.index), dy)
         return dx
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from handloom import _C
+from handloom._device_array import zeros_beside
 from handloom._tape import Function, View
 from handloom.ops._common import TensorLike, array_of, axis_of, dense, shape_of
 from handloom.tensor import FLOATS, Array, DTypeLike, Tensor, as_dtype, wrap
@@ -81,7 +82,7 @@ class Diagonal(View):
         return x.diagonal(0, axis1, axis2)
 
     def backward(ctx, dy: Array) -> Array:
-        dx = np.zeros(ctx.shape, dy.dtype)
+        dx = zeros_beside(dy, ctx.shape)
         square = np.moveaxis(dx, ctx.axes, (-2, -1))[..., : dy.shape[-1], : dy.shape[-1]]
         # einsum's diagonal is a writeable view, ndarray.diagonal is not.
         _C.assign(np.einsum("...ii->...i", square), dy)
