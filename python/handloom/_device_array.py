@@ -267,7 +267,29 @@ def _like(make: Callable[..., Host]) -> Callable[..., Array]:
     return function
 
 
+def by_numpy(function: Callable[..., Any], *operands: Any, **options: Any) -> Any:
+    """NumPy's function; of device arrays it is computed on the host, and the result goes back.
+
+    Raises:
+        ValueError: Some arrays are on a GPU, others are not.
+    """
+    like = next((a for a in operands if isinstance(a, Array)), None)
+    if like is not None and any(isinstance(a, np.ndarray) for a in operands):
+        raise ValueError(
+            f"{function.__name__}: an operand is on the CPU but another is on {like.device}; move "
+            'one of them, for example with .to("cuda") or .cpu()'
+        )
+    return beside(np.asarray(function(*map(on_host, operands), **options)), like)
+
+
+def _diagonal(subscripts: str, a: Array) -> Array:
+    if subscripts != "...ii->...i":  # NumPy makes a view of this one alone
+        raise TypeError(f"einsum: {subscripts!r} of a device array; use hl.einsum")
+    return a._view(np.einsum(subscripts, a._layout))
+
+
 _FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    np.einsum: _diagonal,
     np.empty_like: _like(np.empty),
     np.full_like: _like(np.full),
     np.ones_like: _like(np.ones),
@@ -380,9 +402,3 @@ def place(a: Any, index: int) -> Any:
     if index_of(a) == index:
         return a
     return a.numpy() if index < 0 else array(a, index)
-
-
-def zeros_beside(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
-    """Zeros where `like` is, of its dtype unless another is named."""
-    wanted = like.dtype if dtype is None else dtype
-    return zeros(shape, wanted, like.index) if isinstance(like, Array) else np.zeros(shape, wanted)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from handloom import kernels, ops
-from handloom._device_array import zeros_beside
 from handloom.nn import init
 from handloom.nn.module import Module
 from handloom.nn.parameter import Parameter
@@ -142,7 +141,7 @@ def spectral_norm(
     delattr(module, name)
     module.register_parameter(name + "_orig", weight)
     for suffix, size in (("_u", rows), ("_v", columns)):
-        start = Tensor(zeros_beside(weight._array, (size,)))
+        start = Tensor(np.zeros_like(weight._array, shape=(size,)))
         init.normal_(start)
         module.register_buffer(name + suffix, wrap(hook.unit(start._array)))
     hook.attach(module, weight)

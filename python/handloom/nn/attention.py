@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from handloom import ops
-from handloom._device_array import beside, on_host, zeros_beside
+from handloom._device_array import beside, on_host
 from handloom.nn import init
 from handloom.nn.linear import Linear
 from handloom.nn.module import Module
@@ -221,7 +221,7 @@ class MultiheadAttention(Module):
             if learned is not None:
                 parts[i] = ops.cat([parts[i], learned.expand(n, 1, e)], 1)
             if self.add_zero_attn:
-                zeros = Tensor(zeros_beside(parts[i]._array, (n, 1, e)))
+                zeros = Tensor(np.zeros_like(parts[i]._array, shape=(n, 1, e)))
                 parts[i] = ops.cat([parts[i], zeros], 1)
         return parts
 
@@ -269,5 +269,5 @@ def _longer(mask: Array | None, bias: Any, extra: int) -> Masks:
         mask = np.pad(mask, [(0, 0)] * (mask.ndim - 1) + [(0, extra)], constant_values=True)
     if bias is not None:
         shape = (*bias.shape[:-1], extra)
-        bias = ops.cat([bias, Tensor(zeros_beside(array_of(bias), shape))], -1)
+        bias = ops.cat([bias, Tensor(np.zeros_like(array_of(bias), shape=shape))], -1)
     return mask, bias

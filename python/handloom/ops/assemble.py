@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from handloom import _C
-from handloom._device_array import zeros_beside
 from handloom._tape import Function
 from handloom.ops._common import TensorLike, array_of, axis_of, dense
 from handloom.ops.layout import unsqueeze
@@ -43,7 +42,10 @@ class Split(Function):
 
     def backward(ctx, *dys: Array | None) -> Array:
         like = next(g for g in dys if g is not None)
-        parts = [zeros_beside(like, s) if g is None else g for g, s in zip(dys, ctx.shapes)]
+        parts = [
+            np.zeros_like(like, shape=s, order="C") if g is None else g
+            for g, s in zip(dys, ctx.shapes)
+        ]
         return _C.concat(parts, ctx.axis)
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from handloom import _C
-from handloom._device_array import zeros_beside
 from handloom._tape import Function, View
 from handloom.ops._common import TensorLike, array_of, axis_of, dense, shape_of
 from handloom.tensor import FLOATS, Array, DTypeLike, Tensor, as_dtype, wrap
@@ -79,10 +78,10 @@ class Diagonal(View):
 
     def forward(ctx, x: Array, axis1: int, axis2: int) -> Array:
         ctx.axes, ctx.shape = (axis1, axis2), x.shape
-        return x.diagonal(0, axis1, axis2)
+        return np.diagonal(x, 0, axis1, axis2)
 
     def backward(ctx, dy: Array) -> Array:
-        dx = zeros_beside(dy, ctx.shape)
+        dx = np.zeros_like(dy, shape=ctx.shape, order="C")
         square = np.moveaxis(dx, ctx.axes, (-2, -1))[..., : dy.shape[-1], : dy.shape[-1]]
         # einsum's diagonal is a writeable view, ndarray.diagonal is not.
         _C.assign(np.einsum("...ii->...i", square), dy)
