@@ -1,5 +1,7 @@
 #include "bind/gpu.h"
 
+#include <pybind11/stl.h>
+
 #include <cstring>
 
 #include "bind/invoke.h"

@@ -67,10 +67,8 @@ Plan scatter_add_rows_plan(const RowsShape& s) {
 template <class T>
 void scatter_add_rows(Ctx& ctx, const RowsShape& s, const T* dy, const int64_t* index, T* dtable) {
   if (s.V == 0 || s.D == 0) return;
-  const auto* sorted =
-      sort_lines<uint64_t>(ctx, 1, s.N, ctx.shared, [=] __device__(int64_t, int64_t n) {
-        return uint64_t(index[n]);
-      });
+  const auto* sorted = sort_lines<uint64_t>(
+      ctx, 1, s.N, ctx.shared, [=] __device__(int64_t, int64_t n) { return uint64_t(index[n]); });
   int width = 1;
   while (width < kThreads && width < s.D) width *= 2;
   HL_LAUNCH((add_rows<T>), grid_of(s.V), kThreads, kThreads * sizeof(Total<T>), ctx.stream, s,
@@ -140,8 +138,8 @@ Plan scatter_add_axis_plan(const AxisShape& s) {
 
 template <class T>
 void scatter_add_axis(Ctx& ctx, const AxisShape& s, const T* dy, const int64_t* index, T* dx) {
-  HL_CHECK(cudaMemsetAsync(dx, 0, size_t(s.total) * sizeof(T),
-                           static_cast<cudaStream_t>(ctx.stream)));
+  HL_CHECK(
+      cudaMemsetAsync(dx, 0, size_t(s.total) * sizeof(T), static_cast<cudaStream_t>(ctx.stream)));
   const Lines l(s);
   const int64_t step = s.stride[s.axis];
   if (!sorts(l)) {
@@ -154,8 +152,8 @@ void scatter_add_axis(Ctx& ctx, const AxisShape& s, const T* dy, const int64_t* 
     });
     return;
   }
-  const auto* sorted = sort_lines<uint64_t>(
-      ctx, l.count, l.K, ctx.shared, [=] __device__(int64_t line, int64_t k) {
+  const auto* sorted =
+      sort_lines<uint64_t>(ctx, l.count, l.K, ctx.shared, [=] __device__(int64_t line, int64_t k) {
         return uint64_t(index[l.start(line) + k * l.step]);
       });
   each(ctx, l.count * l.K, [=] __device__(int64_t e) {

@@ -148,7 +148,9 @@ struct MeanFold : Reduction<T, T>, Sums<T> {
   using Part = Total<T>;
   double* mean;
   MeanFold(const Reduction<T, T>& r, double* mean) : Reduction<T, T>(r), mean(mean) {}
-  __device__ void take(Part& p, int64_t at, int64_t j) const { p.add(double(this->element(at, j))); }
+  __device__ void take(Part& p, int64_t at, int64_t j) const {
+    p.add(double(this->element(at, j)));
+  }
   __device__ void finish(int64_t o, const Part& p) const {
     mean[o] = p.value() / double(this->s.count);
   }

@@ -110,8 +110,8 @@ Plan sort_plan(const OrderShape& s) {
 template <class T>
 void sort(Ctx& ctx, const OrderShape& s, const T* x, T* values, int64_t* indices) {
   const bool descending = s.descending != 0;
-  const auto* sorted = sort_lines<KeyOf<T>>(
-      ctx, s.lines, s.n, ctx.shared, [=] __device__(int64_t line, int64_t i) {
+  const auto* sorted =
+      sort_lines<KeyOf<T>>(ctx, s.lines, s.n, ctx.shared, [=] __device__(int64_t line, int64_t i) {
         return key_of(x[x_of(s, line) + i * s.x_step], descending);
       });
   each(ctx, s.lines * s.taken, [=] __device__(int64_t e) {
