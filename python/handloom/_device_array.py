@@ -234,7 +234,41 @@ def _like(make: Callable[..., Host]) -> Callable[..., Array]:
 # What the library takes for an array.
 ARRAYS = (np.ndarray, Array)
 
+
+# What is computed by NumPy wherever its arrays are: integers, and values the host must see.
+def host(a: Any) -> Any:
+    """The elements where NumPy can read them; what is no device array comes back as it is."""
+    return a.numpy() if isinstance(a, Array) else a
+
+
+def beside(values: Any, like: Any) -> Any:
+    """An array of the host to where `like` is."""
+    return array(values, like.index) if isinstance(like, Array) else values
+
+
+def by_numpy(function: Callable[..., Any], *operands: Any, **options: Any) -> Any:
+    """NumPy's function; of device arrays it is computed on the host, and the result goes back.
+
+    Raises:
+        ValueError: Some arrays are on a GPU, others are not.
+    """
+    like = next((a for a in operands if isinstance(a, Array)), None)
+    if like is not None and any(isinstance(a, np.ndarray) for a in operands):
+        raise ValueError(
+            f"{function.__name__}: an operand is on the CPU but another is on {like.device}; move "
+            'one of them, for example with .to("cuda") or .cpu()'
+        )
+    return beside(np.asarray(function(*map(host, operands), **options)), like)
+
+
+def _diagonal(subscripts: str, a: Array) -> Array:
+    if subscripts != "...ii->...i":  # NumPy makes a view of this one alone
+        raise TypeError(f"einsum: {subscripts!r} of a device array; use hl.einsum")
+    return a._view(np.einsum(subscripts, a._layout))
+
+
 _FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    np.einsum: _diagonal,
     np.empty_like: _like(np.empty),
     np.full_like: _like(np.full),
     np.ones_like: _like(np.ones),

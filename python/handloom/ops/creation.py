@@ -94,16 +94,18 @@ def eye(n: int, m: int | None = None, dtype: DTypeLike = None) -> Tensor:
 def zeros_like(x: TensorLike, dtype: DTypeLike = None, requires_grad: bool = False) -> Tensor:
     """Zeros of x's shape and dtype."""
     a = array_of(x)
-    return _made(np.zeros(a.shape, as_dtype(dtype or a.dtype, "zeros_like")), requires_grad, None)
+    return _made(
+        np.zeros_like(a, as_dtype(dtype or a.dtype, "zeros_like"), "C"), requires_grad, None
+    )
 
 
 def ones_like(x: TensorLike, dtype: DTypeLike = None, requires_grad: bool = False) -> Tensor:
     """Ones of x's shape and dtype."""
     a = array_of(x)
-    return _made(np.ones(a.shape, as_dtype(dtype or a.dtype, "ones_like")), requires_grad, None)
+    return _made(np.ones_like(a, as_dtype(dtype or a.dtype, "ones_like"), "C"), requires_grad, None)
 
 
 def full_like(x: TensorLike, value: Scalar, dtype: DTypeLike = None) -> Tensor:
     """`value` in x's shape and dtype."""
     a = array_of(x)
-    return wrap(np.full(a.shape, value, as_dtype(dtype or a.dtype, "full_like")))
+    return wrap(np.full_like(a, value, as_dtype(dtype or a.dtype, "full_like"), "C"))
