@@ -37,7 +37,6 @@ struct Memory {
   int32_t* first;    // of the pairs with a region, the place of the first
   int64_t bytes;
 };
-int64_t aligned(int64_t bytes) { return ceil_div(bytes, int64_t(256)) * 256; }
 Memory memory_of(const GroupShape& s, unsigned char* start) {
   const int64_t edges = 2 * s.H * s.W, regions = regions_of(s);
   unsigned char* p = start;
