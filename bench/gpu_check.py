@@ -45,6 +45,7 @@ SPEED = ("gemm", "softmax", "norm", "elementwise", "reduce", "optim", "attention
 BASELINES = ("cudnn_conv", "cudnn_lstm", "barrier")
 LIMIT = {"ceiling": 60, "check": 100, "speed": 100, "baseline": 90}  # seconds an item
 EMULATED_ROWS = 1  # cases of an op in the script's own test
+GONE = 3  # exit status of a child that has said why it stops
 
 
 # ---- the library ---------------------------------------------------------------------------------
@@ -168,8 +169,8 @@ def check_op(name: str, emulated: bool) -> None:
             bitwise_repeat=same,
             err=error,
         )
-    if "cuda" in error.lower() and status == "error":
-        sys.exit(3)  # the context may be gone: the rest in a new process
+    if error.startswith("RuntimeError"):
+        sys.exit(GONE)  # so may be the context: the rest in a new process
 
 
 def relative(op: Any, case: Any, made: Any, harness: Any) -> float:
@@ -218,6 +219,7 @@ class Queue:
         self.file = out.open("a")
         self.end = time.monotonic() + seconds
         self.count: dict[str, int] = {}
+        self.quiet: dict[str, int] = {}  # of an item, rows that are not printed
 
     def row(self, row: dict[str, Any]) -> None:
         full = {**self.facts, "hash": self.hashes.get(row.get("id", ""), ""), **row}
@@ -226,6 +228,9 @@ class Queue:
         if "value" in row:  # a ceiling: floors of later items are made of it
             os.environ[f"GPU_CHECK_{row['id'].upper()}"] = str(row["value"])
         self.count[row["status"]] = self.count.get(row["status"], 0) + 1
+        if row["kind"] == "check" and row["status"] in ("ok", "missing"):
+            self.quiet[row["status"]] = self.quiet.get(row["status"], 0) + 1
+            return
         words = [row["kind"], row["status"], row["id"], row.get("shape", "")]
         if row.get("us_med"):
             words.append(f"{row['us_med']:.1f} us")
@@ -250,7 +255,8 @@ class Queue:
             at, why = self.child(kind, name, rest, limit)
             if not why:
                 return None
-            self.row({"kind": kind, "id": f"({at or name})", "status": why[0], "err": why[1]})
+            if why[0] != "gone":
+                self.row({"kind": kind, "id": f"({at or name})", "status": why[0], "err": why[1]})
             if kind != "check" or at not in rest:
                 return None
             rest = rest[rest.index(at) + 1 :]
@@ -301,6 +307,8 @@ class Queue:
         readers[1].join(1)
         if code == 0:
             return at, None
+        if code == GONE:
+            return at, ("gone", "")
         last = errors[-1].strip() if errors else ""
         return at, ("error", f"the process ended with {code} {last}"[:300])
 
@@ -367,7 +375,10 @@ def main() -> int:
     wanted += [("baseline", f) for f in BASELINES if "baseline" in parts]
     for kind, name in wanted:
         if kind == "ceiling" or not args.only or name in args.only:
+            todo.quiet = {}
             todo.item(kind, name, ops_of(name) if kind == "check" else [])
+            if kind == "check":
+                print("check", name, *(f"{n} {status}" for status, n in todo.quiet.items()))
     print(f"{todo.count}, {time.monotonic() - begin:.0f} s, rows in {args.out}")
     return 1 if {"wrong", "error", "timeout"} & set(todo.count) else 0
 
