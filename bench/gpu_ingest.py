@@ -4,7 +4,7 @@
     python bench/gpu_ingest.py --check           # fails if the page is not what it would write
 
 python/handloom/cuda/validated.json says of each kernel and layer which source text was right on
-which card; docs/cuda-status.md is the same to read. A kernel is ok where every row of its checks is.
+which card; docs/cuda-status.md is the same to read. A kernel is ok where every check of it is.
 Rows of the emulator, and of sources that have changed since, count for nothing.
 """
 

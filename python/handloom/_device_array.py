@@ -86,18 +86,17 @@ class Array:
 
     def __getitem__(self, key: Any) -> Array:
         """A view by integers, slices, None and `...`; `kernels.take` gathers by indices."""
-        for item in key if isinstance(key, tuple) else (key,):
+        items = key if isinstance(key, tuple) else (key,)
+        for item in items:
             basic = isinstance(item, (int, np.integer, slice)) or item is None or item is ...
             if not basic or isinstance(item, bool):
                 raise TypeError(
                     "cuda.Array: only integers, slices, None and ... make a view; index a tensor, "
                     "or use kernels.take, for anything else"
                 )
-        found = self._layout[key if isinstance(key, tuple) else (key,)] if key != () else None
-        if not isinstance(found, np.ndarray):  # NumPy would read a single element
-            key = (*(key if isinstance(key, tuple) else (key,)), ...)
-            found = self._layout[key]
-        return self._view(found)
+        if not any(item is ... for item in items):
+            items = (*items, ...)  # a view even of one element, which NumPy would read without it
+        return self._view(self._layout[items])
 
     def reshape(self, *shape: Any) -> Array:
         """Another shape, as a view where the elements lie in C order, else of a copy."""
@@ -154,7 +153,7 @@ class Array:
         return self.numpy().tolist()
 
     def __repr__(self) -> str:
-        return f"{np.array2string(self.numpy(), prefix='cuda.Array(')}".join(
+        return f"{np.array2string(self.numpy(), separator=', ', prefix='cuda.Array(')}".join(
             ("cuda.Array(", f", dtype={self.dtype}, device={self.device!r})")
         )
 
@@ -227,7 +226,6 @@ _VIEWS = {
     np.broadcast_to,
     np.diagonal,
     np.expand_dims,
-    np.flip,
     np.moveaxis,
     np.ndim,
     np.shape,
@@ -268,7 +266,14 @@ def _like(make: Callable[..., Host]) -> Callable[..., Array]:
     return function
 
 
+def _flip(m: Array, axis: Any = None) -> Array:
+    if m.ndim == 0 and axis is None:
+        return m  # where NumPy would read the element
+    return m._view(np.flip(m._layout, axis))
+
+
 _FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    np.flip: _flip,
     np.empty_like: _like(np.empty),
     np.full_like: _like(np.full),
     np.ones_like: _like(np.ones),
@@ -285,6 +290,7 @@ def array(source: object, device: int | str = 0) -> Array:
 
     Raises:
         RuntimeError: There is no GPU.
+        TypeError: The elements are no numbers.
         MemoryError: The card is full.
     """
     from handloom.cuda._device import index_of
@@ -297,7 +303,12 @@ def array(source: object, device: int | str = 0) -> Array:
     index = index_of(f"cuda:{device}" if isinstance(device, int) else device, "cuda.array")
     if isinstance(source, Array):
         return source if source.index == index else array(source.numpy(), index)
-    made: Array = _C.gpu.upload(np.asarray(source, order="C"), index)
+    host = np.asarray(source, order="C")
+    if host.dtype.kind not in "biuf":
+        raise TypeError(
+            f"cuda.array: {host.dtype} cannot be on a GPU, expected numbers or booleans"
+        )
+    made: Array = _C.gpu.upload(host, index)
     return made
 
 
