@@ -216,15 +216,15 @@ class Queue:
     def __init__(self, out: Path, facts: dict[str, Any], emulated: bool, seconds: float) -> None:
         self.facts, self.emulated = facts, emulated
         self.hashes = {key: digest for key, (_, digest) in source_hash.kernels().items()}
-        self.file = out.open("a")
+        self.out = out
         self.end = time.monotonic() + seconds
         self.count: dict[str, int] = {}
         self.quiet: dict[str, int] = {}  # of an item, rows that are not printed
 
     def row(self, row: dict[str, Any]) -> None:
         full = {**self.facts, "hash": self.hashes.get(row.get("id", ""), ""), **row}
-        self.file.write(json.dumps(full) + "\n")
-        self.file.flush()
+        with self.out.open("a") as file:
+            file.write(json.dumps(full) + "\n")
         if "value" in row:  # a ceiling: floors of later items are made of it
             os.environ[f"GPU_CHECK_{row['id'].upper()}"] = str(row["value"])
         self.count[row["status"]] = self.count.get(row["status"], 0) + 1
@@ -277,34 +277,34 @@ class Queue:
         errors: list[str] = []
 
         def read() -> None:
-            assert process.stdout is not None
-            for line in process.stdout:
-                lines.put(line)
+            with process.stdout as out:  # type: ignore[union-attr]
+                for line in out:
+                    lines.put(line)
             lines.put(None)
 
         def read_errors() -> None:
-            assert process.stderr is not None
-            errors.extend(process.stderr)
+            with process.stderr as out:  # type: ignore[union-attr]
+                errors.extend(out)
 
         readers = [threading.Thread(target=f, daemon=True) for f in (read, read_errors)]
         for reader in readers:
             reader.start()
         at, end = "", time.monotonic() + limit
-        while True:
-            try:
-                line = lines.get(timeout=max(0.0, end - time.monotonic()))
-            except queue.Empty:
-                process.kill()
-                process.wait()
-                return at, ("timeout", f"stopped after {limit:.0f} s")
-            if line is None:
-                break
-            if line.startswith("AT "):
-                at = line.split()[1]
-            elif line.startswith("ROW "):
-                self.row(json.loads(line[4:]))
+        try:
+            while (line := lines.get(timeout=max(0.0, end - time.monotonic()))) is not None:
+                if line.startswith("AT "):
+                    at = line.split()[1]
+                elif line.startswith("ROW "):
+                    self.row(json.loads(line[4:]))
+        except queue.Empty:
+            process.kill()
+            process.wait()
+            for reader in readers:
+                reader.join(5)
+            return at, ("timeout", f"stopped after {limit:.0f} s")
         code = process.wait()
-        readers[1].join(1)
+        for reader in readers:
+            reader.join(5)
         if code == 0:
             return at, None
         if code == GONE:
