@@ -45,6 +45,7 @@ SPEED = ("gemm", "softmax", "norm", "elementwise", "reduce", "optim", "attention
 BASELINES = ("cudnn_conv", "cudnn_lstm", "barrier")
 LIMIT = {"ceiling": 60, "check": 100, "speed": 100, "baseline": 90}  # seconds an item
 EMULATED_ROWS = 1  # cases of an op in the script's own test
+GONE = 3  # exit status of a child that has said why it stops
 
 
 # ---- the library ---------------------------------------------------------------------------------
@@ -168,8 +169,8 @@ def check_op(name: str, emulated: bool) -> None:
             bitwise_repeat=same,
             err=error,
         )
-    if "cuda" in error.lower() and status == "error":
-        sys.exit(3)  # the context may be gone: the rest in a new process
+    if error.startswith("RuntimeError"):
+        sys.exit(GONE)  # so may be the context: the rest in a new process
 
 
 def relative(op: Any, case: Any, made: Any, harness: Any) -> float:
@@ -215,17 +216,21 @@ class Queue:
     def __init__(self, out: Path, facts: dict[str, Any], emulated: bool, seconds: float) -> None:
         self.facts, self.emulated = facts, emulated
         self.hashes = {key: digest for key, (_, digest) in source_hash.kernels().items()}
-        self.file = out.open("a")
+        self.out = out
         self.end = time.monotonic() + seconds
         self.count: dict[str, int] = {}
+        self.quiet: dict[str, int] = {}  # of an item, rows that are not printed
 
     def row(self, row: dict[str, Any]) -> None:
         full = {**self.facts, "hash": self.hashes.get(row.get("id", ""), ""), **row}
-        self.file.write(json.dumps(full) + "\n")
-        self.file.flush()
+        with self.out.open("a") as file:
+            file.write(json.dumps(full) + "\n")
         if "value" in row:  # a ceiling: floors of later items are made of it
             os.environ[f"GPU_CHECK_{row['id'].upper()}"] = str(row["value"])
         self.count[row["status"]] = self.count.get(row["status"], 0) + 1
+        if row["kind"] == "check" and row["status"] in ("ok", "missing"):
+            self.quiet[row["status"]] = self.quiet.get(row["status"], 0) + 1
+            return
         words = [row["kind"], row["status"], row["id"], row.get("shape", "")]
         if row.get("us_med"):
             words.append(f"{row['us_med']:.1f} us")
@@ -250,7 +255,8 @@ class Queue:
             at, why = self.child(kind, name, rest, limit)
             if not why:
                 return None
-            self.row({"kind": kind, "id": f"({at or name})", "status": why[0], "err": why[1]})
+            if why[0] != "gone":
+                self.row({"kind": kind, "id": f"({at or name})", "status": why[0], "err": why[1]})
             if kind != "check" or at not in rest:
                 return None
             rest = rest[rest.index(at) + 1 :]
@@ -271,36 +277,38 @@ class Queue:
         errors: list[str] = []
 
         def read() -> None:
-            assert process.stdout is not None
-            for line in process.stdout:
-                lines.put(line)
+            with process.stdout as out:  # type: ignore[union-attr]
+                for line in out:
+                    lines.put(line)
             lines.put(None)
 
         def read_errors() -> None:
-            assert process.stderr is not None
-            errors.extend(process.stderr)
+            with process.stderr as out:  # type: ignore[union-attr]
+                errors.extend(out)
 
         readers = [threading.Thread(target=f, daemon=True) for f in (read, read_errors)]
         for reader in readers:
             reader.start()
         at, end = "", time.monotonic() + limit
-        while True:
-            try:
-                line = lines.get(timeout=max(0.0, end - time.monotonic()))
-            except queue.Empty:
-                process.kill()
-                process.wait()
-                return at, ("timeout", f"stopped after {limit:.0f} s")
-            if line is None:
-                break
-            if line.startswith("AT "):
-                at = line.split()[1]
-            elif line.startswith("ROW "):
-                self.row(json.loads(line[4:]))
+        try:
+            while (line := lines.get(timeout=max(0.0, end - time.monotonic()))) is not None:
+                if line.startswith("AT "):
+                    at = line.split()[1]
+                elif line.startswith("ROW "):
+                    self.row(json.loads(line[4:]))
+        except queue.Empty:
+            process.kill()
+            process.wait()
+            for reader in readers:
+                reader.join(5)
+            return at, ("timeout", f"stopped after {limit:.0f} s")
         code = process.wait()
-        readers[1].join(1)
+        for reader in readers:
+            reader.join(5)
         if code == 0:
             return at, None
+        if code == GONE:
+            return at, ("gone", "")
         last = errors[-1].strip() if errors else ""
         return at, ("error", f"the process ended with {code} {last}"[:300])
 
@@ -367,7 +375,10 @@ def main() -> int:
     wanted += [("baseline", f) for f in BASELINES if "baseline" in parts]
     for kind, name in wanted:
         if kind == "ceiling" or not args.only or name in args.only:
+            todo.quiet = {}
             todo.item(kind, name, ops_of(name) if kind == "check" else [])
+            if kind == "check":
+                print("check", name, *(f"{n} {status}" for status, n in todo.quiet.items()))
     print(f"{todo.count}, {time.monotonic() - begin:.0f} s, rows in {args.out}")
     return 1 if {"wrong", "error", "timeout"} & set(todo.count) else 0
 

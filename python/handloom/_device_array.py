@@ -153,7 +153,7 @@ class Array:
         return self.numpy().tolist()
 
     def __repr__(self) -> str:
-        return f"{np.array2string(self.numpy(), prefix='cuda.Array(')}".join(
+        return f"{np.array2string(self.numpy(), separator=', ', prefix='cuda.Array(')}".join(
             ("cuda.Array(", f", dtype={self.dtype}, device={self.device!r})")
         )
 
@@ -226,7 +226,6 @@ _VIEWS = {
     np.broadcast_to,
     np.diagonal,
     np.expand_dims,
-    np.flip,
     np.moveaxis,
     np.ndim,
     np.shape,
@@ -288,8 +287,15 @@ def _diagonal(subscripts: str, a: Array) -> Array:
     return a._view(np.einsum(subscripts, a._layout))
 
 
+def _flip(m: Array, axis: Any = None) -> Array:
+    if m.ndim == 0 and axis is None:
+        return m  # where NumPy would read the element
+    return m._view(np.flip(m._layout, axis))
+
+
 _FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     np.einsum: _diagonal,
+    np.flip: _flip,
     np.empty_like: _like(np.empty),
     np.full_like: _like(np.full),
     np.ones_like: _like(np.ones),
@@ -316,6 +322,7 @@ def array(source: object, device: int | str = 0) -> Array:
 
     Raises:
         RuntimeError: There is no GPU.
+        TypeError: The elements are no numbers.
         MemoryError: The card is full.
     """
     from handloom.cuda._device import index_of
@@ -328,7 +335,12 @@ def array(source: object, device: int | str = 0) -> Array:
     index = index_of(f"cuda:{device}" if isinstance(device, int) else device, "cuda.array")
     if isinstance(source, Array):
         return source if source.index == index else array(source.numpy(), index)
-    made: Array = _C.gpu.upload(np.asarray(source, order="C"), index)
+    host = np.asarray(source, order="C")
+    if host.dtype.kind not in "biuf":
+        raise TypeError(
+            f"cuda.array: {host.dtype} cannot be on a GPU, expected numbers or booleans"
+        )
+    made: Array = _C.gpu.upload(host, index)
     return made
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+import numpy as np
+
 from handloom import kernels, ops
 from handloom.nn import init
 from handloom.nn.module import Module
