@@ -1,5 +1,7 @@
-"""What tests/test_cuda.py does not reach by cases, of losses, norms, attention, recurrent networks and
-Boltzmann machines: samples, empty arrays, views, labels of both widths. The CPU is the reference."""
+"""What tests/test_cuda.py does not reach by cases: samples, empty arrays, views, both widths.
+
+Of losses, norms, attention, recurrent networks and Boltzmann machines; the CPU is the reference.
+"""
 
 from __future__ import annotations
 

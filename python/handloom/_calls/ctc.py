@@ -8,7 +8,7 @@ import numpy as np
 
 from .._arrays import Array
 from .._device_array import Array as DeviceArray
-from .._device_array import beside, host
+from .._device_array import beside, on_host
 
 
 def index_arrays(
@@ -22,7 +22,7 @@ def index_arrays(
     given = (targets, input_lengths, target_lengths)
     if any(isinstance(value, DeviceArray) for value in given):
         if targets.ndim == 1:  # cut on the host, which checks the labels anyway
-            rows, _, _ = index_arrays(op, *map(host, given))
+            rows, _, _ = index_arrays(op, *map(on_host, given))
             targets = beside(rows, targets)
         return targets, input_lengths, target_lengths
     labels, steps, sizes = (np.ascontiguousarray(value) for value in given)
