@@ -30,6 +30,13 @@ __host__ __device__ constexpr auto ceil_div(A a, B b) {
 // failure is kept, invoke() raises it.
 void note_failure(cudaError_t error, const char* what, const char* file, int line);
 
+// The current device, as far as a launch is fitted to it.
+struct Card {
+  int major;  // of its compute capability
+  int multiprocessors;
+};
+Card card();
+
 #define HL_CHECK(call)                                                                          \
   do {                                                                                          \
     const cudaError_t hl_error = (call);                                                        \

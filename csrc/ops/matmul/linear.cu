@@ -18,7 +18,7 @@ Plan linear_forward_plan(const LinearShape& s) {
 template <class T>
 void linear_forward(Ctx& ctx, const LinearShape& s, const T* x, const T* w, const T*, const T* b,
                     T* y, T* z) {
-  gemm<T>(
+  gemm<T, Order::kAlongK, Order::kAlongK>(
       ctx, 1, s.M, s.O, s.I,
       [=] __device__(int64_t, int64_t i, int64_t k) { return x[i * s.I + k]; },
       [=] __device__(int64_t, int64_t k, int64_t j) { return w[j * s.I + k]; },
@@ -63,7 +63,7 @@ void linear_backward(Ctx& ctx, const LinearShape& s, const T* dy, const T* x, co
         [=] __device__(int64_t, int64_t i, int64_t j, T sum) { dx[i * s.I + j] = sum; });
   }
   if (dw) {
-    gemm<T>(
+    gemm<T, Order::kAcrossK, Order::kAcrossK>(
         ctx, 1, s.O, s.I, s.M,
         [=] __device__(int64_t, int64_t i, int64_t k) { return dz[k * s.O + i]; },
         [=] __device__(int64_t, int64_t k, int64_t j) { return x[k * s.I + j]; },
