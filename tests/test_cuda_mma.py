@@ -30,14 +30,17 @@ def schedule(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def rounded(a: Any, dtype: str) -> Any:
-    """float32 with the values that the type can hold; to the nearest, ties to even."""
+    """float32 with the nearest value that the type can hold; of two, the even one, or in TF32 the
+    one farther from zero."""
     a = np.asarray(a, np.float32)
     if dtype == "float16":
-        return a.astype(np.float16).astype(np.float32)
+        with np.errstate(over="ignore"):
+            return a.astype(np.float16).astype(np.float32)
     drop = DROPPED[dtype]
     bits = a.view(np.uint32).astype(np.uint64)
-    bits = (bits + (1 << drop - 1) - 1 + (bits >> drop & 1)) >> drop << drop
-    return bits.astype(np.uint32).view(np.float32)
+    tie = 0 if dtype == "tfloat32" else 1 - (bits >> drop & 1)
+    near = ((bits + (1 << drop - 1) - tie) >> drop << drop).astype(np.uint32).view(np.float32)
+    return np.where(np.isfinite(a), near, a)
 
 
 def draw(seed: int, *shape: int) -> Any:
@@ -75,6 +78,23 @@ def test_factors_are_rounded_to_the_type(dtype: str) -> None:
         c = kernels.matmul(hl.cuda.array(a), hl.cuda.array(b)).numpy()
     assert_product(c, rounded(a, dtype), rounded(b, dtype))
     assert not np.allclose(c, a @ b, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_every_number_is_rounded_as_the_type_says(dtype: str) -> None:
+    rng = np.random.default_rng(3)
+    v = rng.integers(0, 1 << 32, 400, np.uint32)  # any exponent
+    v[::3] &= 0xFFFFE000  # ties, once bfloat16 drops the rest
+    v[::7] |= 0x1000  # ties of TF32
+    v[1::2] = rng.uniform(-140000, 140000, 200).astype(np.float32).view(np.uint32)
+    v[4::9] = (rng.standard_normal(44) * 1e-6).astype(np.float32).view(np.uint32)  # tiny in float16
+    v[:4] = np.array([np.inf, -np.inf, 65519.9, 65520], np.float32).view(np.uint32)
+    numbers = v.view(np.float32)
+    numbers[(np.abs(numbers) < 2.0**-126) | np.isnan(numbers)] = 1.5
+    with hl.autocast(dtype):
+        diagonal = hl.cuda.array(np.diag(numbers))
+        c = kernels.matmul(diagonal, hl.cuda.array(np.ones((400, 1), np.float32)))
+    np.testing.assert_array_equal(c.numpy()[:, 0], rounded(numbers, dtype))
 
 
 @pytest.mark.parametrize("left", ["C", "F"])

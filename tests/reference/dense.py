@@ -60,7 +60,8 @@ def linear_backward(dy: Any, inputs: Arrays, y: Any, options: dict[str, Any]) ->
     for name, grad in zip("xwb", grads, strict=True):
         alone = kernels.linear_backward(dy, x, w, saved=saved, need=(name,), **options)
         assert [g is not None for g in alone] == [n == name for n in "xwb"]
-        np.testing.assert_array_equal(alone["xwb".index(name)], grad)
+        same = alone["xwb".index(name)]
+        np.testing.assert_array_equal(same.tolist(), grad.tolist())  # on any device
     return grads
 
 

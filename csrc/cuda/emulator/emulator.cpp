@@ -192,6 +192,7 @@ void run_block(std::vector<int>& order) {
     f.waits_for = nullptr;
     f.done = false;
     f.copies.assign(1, {});
+    unpoison(f.stack, kStack);  // the last block's frames were left, not unwound
     prepare(f.context, f.stack, &entry);
   }
   w.asleep.assign(w.warps.size(), 0);

@@ -1,11 +1,13 @@
 // CUDA kernels on one CPU thread, one fiber per CUDA thread.
 //
 // What makes mistakes show:
-//   - fibers of a block run in a seeded random order, so that a missing barrier gives wrong numbers
+//   - fibers of a block run in a seeded random order and warps run ahead of others, so that a missing
+//     barrier gives wrong numbers
 //   - shared memory starts as NaN; a barrier that not every thread reaches is reported as a deadlock
 //   - "device" memory cannot be touched while no kernel or copy runs: host code that reads a device
 //     pointer dies here as it would on a card
 //   - asynchronous copies land at the latest legal moment, some at the earliest
+//   - built with the address sanitizer, a read outside every array, too
 //
 // What it cannot see: a wrong reading of PTX layouts (it has ours), memory order between blocks, bank
 // conflicts, speed. HANDLOOM_EMULATOR_SEED picks the schedule; 0 is thread order.
