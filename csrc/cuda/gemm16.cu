@@ -37,12 +37,14 @@ __device__ void copy_tile(uint32_t* tile, const Type* from, int64_t rows, int64_
     if constexpr (kAligned) {
       cp_async16(to, start, n * int(sizeof(Type)));
     } else {
+      Chunk made;
 #pragma unroll
       for (int e = 0; e < kChunkWords; ++e) {
         const uint32_t low = 2 * e < n ? start[2 * e].bits : 0;
         const uint32_t high = 2 * e + 1 < n ? start[2 * e + 1].bits : 0;
-        to[e] = low | high << 16;
+        made.word[e] = low | high << 16;
       }
+      *reinterpret_cast<Chunk*>(to) = made;
     }
   }
 }

@@ -15,10 +15,6 @@ namespace hl::cuda {
 // of a, along j of b). Neighbouring threads read these; any answer gives the same numbers.
 enum class Order { kAlongK, kAcrossK };
 
-struct alignas(16) Chunk {
-  uint32_t word[kChunkWords];
-};
-
 // One thread's part of a tile on its way through registers.
 template <class Type, int kRows, Order kOrder>
 struct Staged {

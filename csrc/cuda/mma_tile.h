@@ -16,6 +16,12 @@
 namespace hl::cuda {
 
 constexpr int kRowWords = 16, kChunkWords = 4;
+struct alignas(16) Chunk {
+  uint32_t word[kChunkWords];
+};
+struct alignas(8) Pair {
+  float first, second;
+};
 
 // Words from the start of a tile to chunk number `chunk` of a row.
 __device__ __forceinline__ int swizzled(int row, int chunk) {
@@ -103,8 +109,9 @@ struct TileSums {
 #pragma unroll
           for (int j = 0; j < kAcross; ++j) {
 #pragma unroll
-            for (int e = 0; e < 4; ++e) {
-              room[place(i0 + 16 * i + e / 2 * 8, j0 + 8 * j + e % 2)] = sum[i][j][e];
+            for (int e = 0; e < 4; e += 2) {  // rows g and g + 8
+              float* to = room + place(i0 + 16 * i + 4 * e, j0 + 8 * j);
+              *reinterpret_cast<Pair*>(to) = {sum[i][j][e], sum[i][j][e + 1]};
             }
           }
         }
