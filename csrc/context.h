@@ -9,13 +9,18 @@
 
 namespace hl {
 
+// How a CUDA kernel multiplies float32 matrices: by float32 arithmetic, or on tensor cores with the
+// factors rounded to that type and float32 sums.
+enum class Precision { kFull, kTf32, kBf16, kF16 };
+
 // Scratch memory of one call. `shared` belongs to the call, each worker has a slice of its own.
 struct Ctx {
   unsigned char* shared;
   unsigned char* per_worker;
   int64_t worker_bytes;
-  int workers;   // how many threads parallel_for may use for this call
-  void* stream;  // CUDA only
+  int workers;          // how many threads parallel_for may use for this call
+  void* stream;         // CUDA only
+  Precision precision;  // CUDA only
 };
 
 // What a kernel will do with a shape, known before it starts: scratch is reserved from this, and

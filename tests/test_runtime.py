@@ -26,6 +26,16 @@ def test_threads():
             hl.set_num_threads(bad)
 
 
+def test_autocast_changes_nothing_on_the_cpu():
+    a = np.random.default_rng(1).standard_normal((30, 30)).astype(np.float32)
+    full = hl.kernels.matmul(a, a)
+    for dtype in ("bfloat16", "float16", "tfloat32", "float32"):
+        with hl.autocast(dtype):
+            np.testing.assert_array_equal(hl.kernels.matmul(a, a), full)
+    with pytest.raises(ValueError, match="autocast: dtype is 'int8', expected one of float32"):
+        hl.autocast("int8")
+
+
 def test_use_isa_as_function_and_context():
     names = hl.available_isas()
     now = hl.show_config()["isa"]

@@ -15,6 +15,7 @@ constexpr int kUndecided = -2;
 thread_local int t_device = kUndecided;
 thread_local const char* t_name = nullptr;
 thread_local int t_default = kCpu;  // of calls without arrays
+thread_local Precision t_precision = Precision::kFull;
 
 PyObject* g_type = nullptr;  // handloom.cuda.Array, once there is one
 PyObject* g_layout = nullptr;
@@ -198,6 +199,7 @@ GpuCall::GpuCall(const char* kernel, const Plan& plan, bool can_run, int device)
   ctx = {};
   ctx.stream = stream_of(kernel, device);
   ctx.workers = 1;
+  ctx.precision = t_precision;
   if (api.use(device) != 0) raise_gpu_error(kernel);
   void* scratch = nullptr;
   if (plan.shared_bytes > 0 && api.allocate(device, ctx.stream, plan.shared_bytes, &scratch) != 0) {
@@ -433,12 +435,21 @@ void register_gpu(py::module_& m) {
         return before;
       },
       py::arg("device"));
+  g.def(
+      "set_precision",
+      [](int precision) {
+        const int before = int(t_precision);
+        t_precision = Precision(precision);
+        return before;
+      },
+      py::arg("precision"));
   g.def("empty", &empty, py::arg("shape"), py::arg("dtype"), py::arg("device"));
   define(g, "upload", &upload, py::arg("host"), py::arg("device"));
   define(g, "download", &download, py::arg("array"), py::arg("to"));
   define(g, "clear", &clear, py::arg("array"));
   g.def("adopt", &adopt, py::arg("data"), py::arg("shape"), py::arg("strides"), py::arg("dtype"),
         py::arg("device"), py::arg("owner"));
+  register_gemm16(g);
   g.def("address", &address, py::arg("layout"));
   g.def("synchronize", &synchronize, py::arg("device"));
   g.def("stream_create", &stream_create, py::arg("device"));

@@ -12,7 +12,7 @@
 
 namespace hl {
 
-constexpr int kGpuAbi = 1;
+constexpr int kGpuAbi = 2;
 
 struct GpuInfo {
   char name[256];
@@ -20,6 +20,20 @@ struct GpuInfo {
   int multiprocessors;
   int64_t memory;       // bytes
   int driver, runtime;  // CUDA versions, 13000 = 13.0
+};
+
+// The product of 16-bit matrices, as cuda/gemm16.h defines it.
+struct Gemm16 {
+  enum Type { kBf16, kF16, kFloat32 };
+  enum Activation { kNone, kRelu, kGelu };
+  Type type;    // of a, b and residual
+  Type c_type;  // the same, or kFloat32
+  Activation activation;
+  int64_t M, N, K;
+  const void *a, *b;
+  const float* bias;     // N numbers, or null
+  const void* residual;  // M x N numbers, or null
+  void* c;
 };
 
 struct GpuApi {
@@ -58,6 +72,8 @@ struct GpuApi {
   int (*graph_end)(int device, void* stream, void** graph);
   int (*graph_launch)(int device, void* graph, void* stream);
   int (*graph_destroy)(int device, void* graph);
+
+  int (*gemm16)(int device, void* stream, const Gemm16* g);  // compute capability 8.0 on
 
   // The first failure on this thread since it was last asked, or null. `error` gets CUDA's number.
   const char* (*last_error)(int* error);

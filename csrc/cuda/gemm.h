@@ -1,6 +1,7 @@
-// Matrix products by plain threads: C[i, j] = sum_k A[i, k] B[k, j], for any way to read A and B and
-// any use of C.
+// Matrix products: C[i, j] = sum_k A[i, k] B[k, j], for any way to read A and B and any use of C. By
+// plain threads, or on tensor cores (gemm_mma.h) where the call allows float32 to be rounded.
 //
+// By plain threads:
 // A block makes one tile of C in steps of kDepth along k. While its threads multiply one step from
 // shared memory, their loads of the next are under way. Operands are asked only inside the matrices,
 // so that a convolution is this loop with an `a` that looks up pixels; C goes back through shared
@@ -8,62 +9,11 @@
 // k: the bits depend neither on the tile nor on the grid.
 #pragma once
 
-#include "context.h"
-#include "cuda/gpu.h"
+#include "cuda/gemm_mma.h"
 
 namespace hl::cuda {
 
 constexpr int kTile = 64, kDepth = 16;
-
-// ---- operands --------------------------------------------------------------------------------------
-// gemm() takes functions of (batch, i, k), (batch, k, j) and (batch, i, j, sum), or objects whose
-// of(batch) gives a function without the batch: what belongs to a batch is then computed once a block.
-// Matrices that lie in memory are such objects, and large products of them have larger tiles.
-
-struct Alone {  // the one matrix of its kind: the starts of a product without batches
-  __device__ int64_t operator()(int64_t) const { return 0; }
-};
-
-template <class T, class Starts = Alone>
-struct Strided {
-  T* data;
-  int64_t rs, cs;  // from a row to the next, from a column to the next
-  Starts starts = {};
-
-  struct Matrix {
-    T* data;
-    int64_t rs, cs;
-    __device__ T operator()(int64_t i, int64_t j) const { return data[i * rs + j * cs]; }
-    __device__ T* at(int64_t i, int64_t j) const { return data + i * rs + j * cs; }
-  };
-  __device__ Matrix of(int64_t batch) const { return {data + starts(batch), rs, cs}; }
-};
-
-template <class F>
-struct OfBatch {
-  const F& f;
-  int64_t batch;
-  template <class... Args>
-  __device__ auto operator()(Args... args) const {
-    return f(batch, args...);
-  }
-};
-
-template <class F>
-__device__ auto of_batch(const F& f, int64_t batch) {
-  if constexpr (requires { f.of(batch); }) {
-    return f.of(batch);
-  } else {
-    return OfBatch<F>{f, batch};
-  }
-}
-
-// Whether neighbouring threads should read neighbouring columns of an operand, or rows.
-template <class F>
-bool reads_columns(const F& f) {
-  if constexpr (requires { f.cs; }) return f.cs == 1 || f.rs != 1;
-  return true;
-}
 
 // A thread's share of an operand's steps: elements (row + e * down, col + e * right), zero outside
 // the matrix, and the same again a step further. In memory that is a pointer and three distances.
@@ -128,13 +78,6 @@ struct GemmRoom {
   };
 };
 
-struct GemmGrid {
-  int64_t M, N, K;
-  unsigned rows, cols;  // tiles of C
-  int steps;            // along k
-  bool a_columns, b_columns;
-};
-
 // 16 x 16 threads, a warp is 4 x 8 of them. Each has Each x Each sums, in groups of 4 x 4 that lie 64
 // apart: what a warp reads of shared memory is then one piece without bank conflicts.
 template <class T, int Each, int Depth, class A, class B, class Store>
@@ -147,12 +90,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int tid = int(threadIdx.x), warp = tid / kWarp, lane = tid % kWarp;
   const int row = (warp / 2 * 4 + lane / 8) * 4, col = (warp % 2 * 8 + lane % 8) * 4;
 
-  // Blocks that run at the same time share rows of a and columns of b: eight tiles down, then right.
-  constexpr unsigned kGroup = 8;
-  const unsigned tile = blockIdx.x % (g.rows * g.cols), batch = blockIdx.x / (g.rows * g.cols);
-  const unsigned first = tile / (kGroup * g.cols) * kGroup, in_group = tile % (kGroup * g.cols);
-  const unsigned high = g.rows - first < kGroup ? g.rows - first : kGroup;
-  const unsigned tile_i = first + in_group % high, tile_j = in_group / high;
+  const GemmTile tile = gemm_tile(g);
 
   // Where this thread's first element goes, and how far apart the others are.
   const int ai = g.a_columns ? tid / Depth : tid % kSide,
@@ -164,12 +102,12 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int b_down = g.b_columns ? kThreads / kSide : 0,
             b_right = g.b_columns ? 0 : kThreads / Depth;
   const int a_apart = a_down + a_right * Room::kLine, b_apart = b_right + b_down * Room::kLine;
-  const auto a_matrix = of_batch(a_all, batch);
-  const auto b_matrix = of_batch(b_all, batch);
-  Share<T, decltype(of_batch(a_all, batch))> a(a_matrix, int64_t(tile_i) * kSide + ai, ak, g.M, g.K,
-                                               a_down, a_right);
-  Share<T, decltype(of_batch(b_all, batch))> b(b_matrix, bk, int64_t(tile_j) * kSide + bj, g.K, g.N,
-                                               b_down, b_right);
+  const auto a_matrix = of_batch(a_all, tile.batch);
+  const auto b_matrix = of_batch(b_all, tile.batch);
+  Share<T, decltype(of_batch(a_all, tile.batch))> a(a_matrix, int64_t(tile.i) * kSide + ai, ak, g.M,
+                                                    g.K, a_down, a_right);
+  Share<T, decltype(of_batch(b_all, tile.batch))> b(b_matrix, bk, int64_t(tile.j) * kSide + bj, g.K,
+                                                    g.N, b_down, b_right);
 
   T next_a[kLoads], next_b[kLoads];
   T sum[Each][Each] = {};
@@ -203,7 +141,7 @@ __global__ void __launch_bounds__(kThreads, 2)
       }
     }
   }
-  const auto store = of_batch(store_all, batch);
+  const auto store = of_batch(store_all, tile.batch);
   // The tile in parts of kRows rows: a loop that is not unrolled, `store` may be large.
   constexpr int kRows = Room::kRows;
 #pragma unroll 1
@@ -219,8 +157,8 @@ __global__ void __launch_bounds__(kThreads, 2)
     __syncthreads();
 #pragma unroll 1
     for (int at = tid; at < kRows * kSide; at += kThreads) {
-      const int64_t i = int64_t(tile_i) * kSide + r0 + at / kSide;
-      const int64_t j = int64_t(tile_j) * kSide + at % kSide;
+      const int64_t i = int64_t(tile.i) * kSide + r0 + at / kSide;
+      const int64_t j = int64_t(tile.j) * kSide + at % kSide;
       if (i < g.M && j < g.N) store(i, j, room->c[at / kSide][at % kSide]);
     }
   }
@@ -230,14 +168,7 @@ template <class T, int Each, int Depth, class A, class B, class Store>
 void launch_gemm(const Ctx& ctx, int64_t batches, int64_t M, int64_t N, int64_t K, A a, B b,
                  Store store) {
   constexpr int64_t kSide = 16 * Each;
-  const GemmGrid g = {M,
-                      N,
-                      K,
-                      unsigned(ceil_div(M, kSide)),
-                      unsigned(ceil_div(N, kSide)),
-                      int(ceil_div(K, Depth)),
-                      reads_columns(a),
-                      reads_columns(b)};
+  const GemmGrid g = gemm_grid(M, N, K, kSide, a, b);
   HL_LAUNCH((gemm_kernel<T, Each, Depth, A, B, Store>), unsigned(batches) * g.rows * g.cols,
             kThreads, sizeof(GemmRoom<T, 16 * Each, Depth>), ctx.stream, g, a, b, store);
 }
@@ -246,6 +177,11 @@ void launch_gemm(const Ctx& ctx, int64_t batches, int64_t M, int64_t N, int64_t 
 template <class T, class A, class B, class Store>
 void gemm(const Ctx& ctx, int64_t batches, int64_t M, int64_t N, int64_t K, A a, B b, Store store) {
   if (batches <= 0 || M <= 0 || N <= 0) return;
+  if constexpr (sizeof(T) == 4) {
+    if (ctx.precision != Precision::kFull && card().major >= 8) {
+      return gemm_rounded(ctx, batches, M, N, K, a, b, store);
+    }
+  }
   if constexpr (sizeof(T) == 4 && requires { a.of(0), b.of(0); }) {
     // 128 x 128 read half as much for each product, where there are tiles for all multiprocessors.
     constexpr int64_t kSide = 128, kEnough = 96;

@@ -33,6 +33,13 @@ constexpr int64_t aligned(int64_t bytes) { return ceil_div(bytes, int64_t(256)) 
 // failure is kept, invoke() raises it.
 void note_failure(cudaError_t error, const char* what, const char* file, int line);
 
+// The current device, as far as a launch is fitted to it.
+struct Card {
+  int major;  // of its compute capability
+  int multiprocessors;
+};
+Card card();
+
 #define HL_CHECK(call)                                                                          \
   do {                                                                                          \
     const cudaError_t hl_error = (call);                                                        \

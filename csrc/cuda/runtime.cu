@@ -22,9 +22,6 @@ const char* last_error(int* error) {
   return t_message;
 }
 
-// The number of the first failure since last_error() was asked, or 0.
-int status() { return t_error; }
-
 #define HL_TRY(call)                    \
   do {                                  \
     HL_CHECK(call);                     \
@@ -209,6 +206,17 @@ void note_failure(cudaError_t error, const char* what, const char* file, int lin
   t_error = int(error);
   snprintf(t_message, sizeof t_message, "%s: %s, %s (%s:%d)", what, cudaGetErrorName(error),
            cudaGetErrorString(error), slash ? slash + 1 : file, line);
+}
+
+int status() { return t_error; }
+
+Card card() {
+  int device = 0;
+  Card c = {};
+  HL_CHECK(cudaGetDevice(&device));
+  HL_CHECK(cudaDeviceGetAttribute(&c.major, cudaDevAttrComputeCapabilityMajor, device));
+  HL_CHECK(cudaDeviceGetAttribute(&c.multiprocessors, cudaDevAttrMultiProcessorCount, device));
+  return c;
 }
 
 GpuApi runtime_api() {

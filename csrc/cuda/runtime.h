@@ -8,4 +8,7 @@ namespace hl::cuda {
 // The table without the kernels.
 GpuApi runtime_api();
 
+// The number of the first failure on this thread since last_error() was asked, or 0.
+int status();
+
 }  // namespace hl::cuda

@@ -1,5 +1,6 @@
 // The op table of the GPU and the library's one symbol.
 #include "cuda/api.h"
+#include "cuda/gemm16.h"
 #include "cuda/kernel.h"
 #include "cuda/runtime.h"
 
@@ -106,6 +107,7 @@ GpuApi make() {
   api.raw = table<void>();
   api.kernels = &kernels;
   api.choose = &choose;
+  api.gemm16 = &gemm16;
   return api;
 }
 

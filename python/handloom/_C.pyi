@@ -683,6 +683,8 @@ class gpu:
     @staticmethod
     def set_default(device: int) -> int: ...
     @staticmethod
+    def set_precision(precision: int) -> int: ...
+    @staticmethod
     def empty(shape: Sequence[int], dtype: Any, device: int) -> Any: ...
     @staticmethod
     def upload(host: Array, device: int) -> Any: ...
@@ -698,6 +700,16 @@ class gpu:
         dtype: Any,
         device: int,
         owner: object,
+    ) -> Any: ...
+    @staticmethod
+    def gemm16(
+        type: str,
+        a: Any,
+        b: Any,
+        bias: Any = None,
+        activation: str = "none",
+        residual: Any = None,
+        wide: bool = False,
     ) -> Any: ...
     @staticmethod
     def address(layout: Array) -> int: ...

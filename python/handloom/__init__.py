@@ -16,6 +16,7 @@ from handloom import tensor as _tensor_module  # isort: skip
 from handloom import ops as ops
 from handloom._runtime import (
     __version__,
+    autocast,
     available_isas,
     empty_cache,
     get_num_threads,
@@ -133,6 +134,7 @@ __all__ = [
     "argmax",
     "argmin",
     "argsort",
+    "autocast",
     "available_isas",
     "cat",
     "chunk",

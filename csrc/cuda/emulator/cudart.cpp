@@ -16,6 +16,7 @@ struct EmulatedGraph {};
 struct EmulatedPool {};
 
 namespace {
+constexpr int kMajor = 8, kMultiprocessors = 4;
 thread_local cudaError_t t_last = cudaSuccess;
 cudaError_t answer(cudaError_t e) {
   if (e != cudaSuccess) t_last = e;
@@ -69,8 +70,17 @@ cudaError_t cudaGetDeviceCount(int* n) {
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
   if (device != 0) return answer(cudaErrorInvalidDevice);
   snprintf(p->name, sizeof p->name, "emulated on the CPU");
-  p->major = 8, p->minor = 0, p->multiProcessorCount = 4;
+  p->major = kMajor, p->minor = 0, p->multiProcessorCount = kMultiprocessors;
   p->totalGlobalMem = hl::emulator::capacity();
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr what, int device) {
+  if (device != 0) return answer(cudaErrorInvalidDevice);
+  *value = what == cudaDevAttrMultiProcessorCount ? kMultiprocessors : kMajor;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
   return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device) {

@@ -67,6 +67,12 @@ struct Barrier {
   unsigned generation = 0;
 };
 
+struct Copy {
+  void* to;
+  const void* from;
+  int bytes;
+};
+
 struct Fiber {
   Context context;
   char* stack = nullptr;
@@ -75,20 +81,23 @@ struct Fiber {
   unsigned generation = 0;
   const char* where = nullptr;
   bool done = false;
+  std::vector<std::vector<Copy>> copies;  // groups, the open one last
 };
 
 struct Slot {
-  alignas(16) unsigned char bytes[16];
+  alignas(16) unsigned char bytes[32];
 };
 
 // The block that runs. One at a time, for the whole process: the lock is held around a grid.
 struct World {
   Block block;
+  size_t shared_bytes = 0;
   int threads = 0, live = 0;
   Fiber* current = nullptr;
   Context scheduler;
   std::vector<Fiber> fibers;
   std::vector<Barrier> warps;
+  std::vector<int> asleep;  // rounds that a warp sits out yet
   std::vector<Slot> slots;
   std::vector<unsigned char> shared;
   Barrier all;
@@ -96,16 +105,10 @@ struct World {
   void* arg = nullptr;
   const char* kernel = "";
   uint64_t random = 1;
+  bool shuffled = false;
 };
 World w;
 std::recursive_mutex g_lock;
-
-[[noreturn]] void die(const char* what) {
-  std::fprintf(stderr, "emulator: %s in %s, block (%u, %u, %u), thread %d\n", what, w.kernel,
-               w.block.index.x, w.block.index.y, w.block.index.z,
-               w.current ? w.current->thread.linear : -1);
-  std::abort();
-}
 
 uint64_t next_random() {
   w.random ^= w.random << 13;
@@ -164,7 +167,20 @@ void wait_at(Barrier& b, int count, const char* where) {
   f.waits_for = nullptr;
 }
 
-void run_block(std::vector<int>& order, bool shuffled) {
+// In a shuffled schedule warps fall asleep now and then, so that others run ahead of them as far as the
+// barriers let them: side by side, they would hardly notice that one is missing.
+void drowse(bool at_start) {
+  if (!w.shuffled) return;
+  for (int& rounds : w.asleep) {
+    if (rounds > 0) {
+      --rounds;
+    } else if (next_random() % (at_start ? 4 : 128) == 0) {
+      rounds = int(next_random() % 512);
+    }
+  }
+}
+
+void run_block(std::vector<int>& order) {
   for (auto& b : w.warps) b = Barrier();
   w.all = Barrier();
   memset(w.shared.data(), 0xff, w.shared.size());
@@ -175,22 +191,32 @@ void run_block(std::vector<int>& order, bool shuffled) {
     f.thread = {dim3(i % size.x, i / size.x % size.y, i / (size.x * size.y)), i};
     f.waits_for = nullptr;
     f.done = false;
+    f.copies.assign(1, {});
+    unpoison(f.stack, kStack);  // the last block's frames were left, not unwound
     prepare(f.context, f.stack, &entry);
   }
+  w.asleep.assign(w.warps.size(), 0);
+  drowse(true);
   while (w.live > 0) {
-    if (shuffled) {
+    if (w.shuffled) {
       for (int i = w.threads - 1; i > 0; --i) {
         std::swap(order[size_t(i)], order[size_t(next_random() % uint64_t(i + 1))]);
       }
     }
-    bool moved = false;
+    bool moved = false, waking = false;
     for (int i : order) {
       Fiber& f = w.fibers[size_t(i)];
       if (f.done || (f.waits_for && f.waits_for->generation == f.generation)) continue;
+      if (w.asleep[size_t(i) / 32] > 0) {
+        waking = true;
+        continue;
+      }
       moved = true;
       resume(f);
     }
-    if (!moved) {
+    drowse(false);
+    if (!moved && waking) w.asleep.assign(w.warps.size(), 0);
+    if (!moved && !waking) {
       for (Fiber& f : w.fibers) {
         if (!f.done) w.current = &f;
       }
@@ -209,6 +235,13 @@ uint64_t schedule_seed() {
 
 }  // namespace
 
+void die(const char* what) {
+  std::fprintf(stderr, "emulator: %s in %s, block (%u, %u, %u), thread %d\n", what, w.kernel,
+               w.block.index.x, w.block.index.y, w.block.index.z,
+               w.current ? w.current->thread.linear : -1);
+  std::abort();
+}
+
 const Thread& thread() { return w.current->thread; }
 const Block& block() { return w.block; }
 void sync_threads(const char* where) { wait_at(w.all, w.threads, where); }
@@ -225,6 +258,37 @@ void read_lane(int lane, void* to, size_t bytes) {
   memcpy(to, w.slots[size_t((w.current->thread.linear & ~31) + lane)].bytes, bytes);
 }
 void end_exchange() { sync_warp("a shuffle"); }
+
+void check_shared(const void* p, size_t bytes, const char* who) {
+  const unsigned char* at = static_cast<const unsigned char*>(p);
+  const bool inside = at >= w.block.shared && at + bytes <= w.block.shared + w.shared_bytes;
+  if (inside && uintptr_t(p) % bytes == 0) return;
+  std::fprintf(stderr, "emulator: %s: %s\n", who,
+               inside ? "an address that is not aligned" : "outside the block's shared memory");
+  die("a bad address");
+}
+
+namespace {
+void land(const Copy& c) {
+  memcpy(c.to, c.from, size_t(c.bytes));
+  memset(static_cast<unsigned char*>(c.to) + c.bytes, 0, size_t(16 - c.bytes));
+}
+}  // namespace
+
+// One in four lands at once, so that a copy over what others still read shows as well.
+void copy_later(void* to, const void* from, int bytes) {
+  const Copy copy = {to, from, bytes};
+  if (w.shuffled && next_random() % 4 == 0) return land(copy);
+  w.current->copies.back().push_back(copy);
+}
+void commit_copies() { w.current->copies.emplace_back(); }
+void await_copies(int newest_groups) {
+  auto& groups = w.current->copies;
+  while (int(groups.size()) - 1 > newest_groups) {
+    for (const Copy& c : groups.front()) land(c);
+    groups.erase(groups.begin());
+  }
+}
 
 bool run_grid(Body body, void* arg, dim3 grid, dim3 block, size_t shared_bytes,
               const char* kernel) {
@@ -247,12 +311,14 @@ bool run_grid(Body body, void* arg, dim3 grid, dim3 block, size_t shared_bytes,
   w.slots.resize(threads);
   w.warps.resize((threads + 31) / 32);
   w.shared.resize(shared_bytes + 128);
+  w.shared_bytes = shared_bytes;
   w.body = body;
   w.arg = arg;
   w.kernel = kernel;
   auto base = reinterpret_cast<uintptr_t>(w.shared.data());
   w.block = {dim3(), block, grid, w.shared.data() + ((128 - base % 128) % 128)};
   const uint64_t seed = schedule_seed();
+  w.shuffled = seed != 0;
   w.random = seed * 0x9E3779B97F4A7C15ull + 88172645463325252ull;
   std::vector<int> order(threads);
   for (size_t i = 0; i < threads; ++i) {
@@ -263,7 +329,7 @@ bool run_grid(Body body, void* arg, dim3 grid, dim3 block, size_t shared_bytes,
     for (unsigned y = 0; y < grid.y; ++y) {
       for (unsigned x = 0; x < grid.x; ++x) {
         w.block.index = dim3(x, y, z);
-        run_block(order, seed != 0);
+        run_block(order);
       }
     }
   }

@@ -1,11 +1,13 @@
 // CUDA kernels on one CPU thread, one fiber per CUDA thread.
 //
 // What makes mistakes show:
-//   - fibers of a block run in a seeded random order, so that a missing barrier gives wrong numbers
+//   - fibers of a block run in a seeded random order and warps run ahead of others, so that a missing
+//     barrier gives wrong numbers
 //   - shared memory starts as NaN; a barrier that not every thread reaches is reported as a deadlock
 //   - "device" memory cannot be touched while no kernel or copy runs: host code that reads a device
 //     pointer dies here as it would on a card
-//   - asynchronous copies land at the latest legal moment
+//   - asynchronous copies land at the latest legal moment, some at the earliest
+//   - built with the address sanitizer, a read outside every array, too
 //
 // What it cannot see: a wrong reading of PTX layouts (it has ours), memory order between blocks, bank
 // conflicts, speed. HANDLOOM_EMULATOR_SEED picks the schedule; 0 is thread order.
@@ -44,10 +46,19 @@ const Thread& thread();
 const Block& block();
 void sync_threads(const char* where);
 void sync_warp(const char* where);
-// Meets the other lanes of the warp: each leaves 16 bytes, then reads those of any lane.
+// Meets the other lanes of the warp: each leaves up to 32 bytes, then reads those of any lane.
 void exchange(const void* mine, size_t bytes);
 void read_lane(int lane, void* to, size_t bytes);
 void end_exchange();
+
+// Copies of this thread: queued, closed into a group, landed but for the newest groups.
+void copy_later(void* to, const void* from, int bytes);
+void commit_copies();
+void await_copies(int newest_groups);
+
+[[noreturn]] void die(const char* what);
+// Dies unless `bytes` at `p` are the block's shared memory, and aligned to their number.
+void check_shared(const void* p, size_t bytes, const char* who);
 
 }  // namespace hl::emulator
 

@@ -67,8 +67,10 @@ void* allocate(size_t bytes) {
   m().used += bytes;
   const MemoryOpen open;
   m().protect(PROT_READ | PROT_WRITE);  // the top may have grown
+  unpoison(p, take);
   memset(p, 0xff, bytes);
   memset(p + bytes, kMark, take - bytes);
+  poison(p + bytes, take - bytes);  // a read past the end shows as well
   return p;
 }
 
@@ -79,7 +81,9 @@ bool release(void* block) {
   if (found == m().blocks.end()) return false;
   const auto [bytes, taken] = found->second;
   bool intact = true;
+  unpoison(p, taken);
   for (size_t i = bytes; i < taken; ++i) intact &= static_cast<unsigned char>(p[i]) == kMark;
+  poison(p, taken);
   m().blocks.erase(found);
   m().free.insert({taken, p});
   m().used -= bytes;

@@ -3,6 +3,10 @@
 
 #include <stddef.h>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace hl::emulator {
 
 // While one of these lives, device memory can be read and written.
@@ -17,6 +21,15 @@ class MemoryOpen {
 void* allocate(size_t bytes);  // filled with NaN; null when the emulated card is full
 bool release(void* block);     // false where its end was written past
 bool owns(const void* p);
+// For the address sanitizer, where the library is built with it: nobody may touch this, or may again.
+#if defined(__SANITIZE_ADDRESS__)
+inline void poison(void* at, size_t bytes) { __asan_poison_memory_region(at, bytes); }
+inline void unpoison(void* at, size_t bytes) { __asan_unpoison_memory_region(at, bytes); }
+#else
+inline void poison(void*, size_t) {}
+inline void unpoison(void*, size_t) {}
+#endif
+
 size_t in_use();
 size_t capacity();
 
