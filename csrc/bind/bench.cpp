@@ -1,6 +1,5 @@
 // Measures the machine with the library's own threads, for the benchmark's denominators.
 #include <chrono>
-#include <memory>
 #include <vector>
 
 #include "bind/invoke.h"
@@ -13,9 +12,15 @@ double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// Repeats `step` for about `seconds` after two untimed rounds, and returns steps per second.
+// Repeats `step` for about `seconds` after two untimed rounds, and returns steps per second. A GPU is
+// waited for after each.
 template <class F>
-double rate(double seconds, const F& step) {
+double rate(double seconds, const F& run) {
+  const int device = call_device();
+  const auto step = [&] {
+    run();
+    if (device != kCpu) gpu()->synchronize(device, gpu_stream(device));
+  };
   step();
   step();
   const double start = seconds_now();
@@ -30,11 +35,15 @@ double rate(double seconds, const F& step) {
 }
 
 template <class T>
+constexpr DType type_of = sizeof(T) == 4 ? DType::kFloat32 : DType::kFloat64;
+
+template <class T>
 double peak(double seconds) {
-  const PeakShape shape = {64, 20000};
-  std::vector<T> sink(size_t(shape.chunks));
+  const PeakShape shape = {call_device() == kCpu ? 64 : 4096, 20000};
+  const py::object sink = new_array("bench_peak", type_of<T>, Dims{shape.chunks});
   const auto* kernel = kernels_for<T>().fma_peak;
-  return rate(seconds, [&] { invoke(kernel, shape, sink.data()); }) * kernel->plan(shape).flops;
+  return rate(seconds, [&] { invoke(kernel, shape, data_of<T>(sink)); }) *
+         kernel->plan(shape).flops;
 }
 
 double bench_peak(const std::string& dtype, double seconds) {
@@ -44,32 +53,31 @@ double bench_peak(const std::string& dtype, double seconds) {
 }
 
 double bench_bandwidth(const std::string& kind, int64_t nbytes, double seconds) {
+  const char* op = "bench_bandwidth";
   StreamShape shape = {Stream::kCopy, nbytes / int64_t(sizeof(float))};
   if (kind == "read") {
     shape.kind = Stream::kRead;
   } else if (kind == "write") {
     shape.kind = Stream::kWrite;
   } else if (kind != "copy") {
-    value_error("bench_bandwidth", "kind is '" + kind + "', expected 'copy', 'read' or 'write'");
+    value_error(op, "kind is '" + kind + "', expected 'copy', 'read' or 'write'");
   }
   if (shape.n < kStreamGrain) {
-    value_error("bench_bandwidth", "nbytes is " + std::to_string(nbytes) + ", expected at least " +
-                                       std::to_string(kStreamGrain * int64_t(sizeof(float))));
+    value_error(op, "nbytes is " + std::to_string(nbytes) + ", expected at least " +
+                        std::to_string(kStreamGrain * int64_t(sizeof(float))));
   }
-  using Block = std::unique_ptr<void, decltype(&pool_free)>;
-  Block x(pool_allocate(nbytes), pool_free), y(pool_allocate(nbytes), pool_free);
-  if (!x || !y) {
-    PyErr_SetString(PyExc_MemoryError, "bench_bandwidth: no memory for the buffers");
-    throw py::error_already_set();
+  const auto floats = [&](int64_t n) { return new_array(op, DType::kFloat32, Dims{n}); };
+  const py::object x = floats(shape.n), y = floats(shape.n);
+  const py::object sink = floats(shape.n / kStreamGrain + 1);
+  {
+    const std::vector<float> half(size_t(shape.n), 0.5f);
+    for (const py::object& a : {x, y}) copy_to(Array(op, "buffer", a), half.data());
   }
-  std::fill_n(static_cast<float*>(x.get()), shape.n, 0.5f);
-  std::fill_n(static_cast<float*>(y.get()), shape.n, 0.5f);
-  std::vector<float> sink(size_t(shape.n / kStreamGrain + 1));
   const auto* kernel = kernels_for<float>().stream;
   return rate(seconds,
               [&] {
-                invoke(kernel, shape, static_cast<const float*>(x.get()),
-                       static_cast<float*>(y.get()), sink.data());
+                invoke(kernel, shape, static_cast<const float*>(data_of<float>(x)),
+                       data_of<float>(y), data_of<float>(sink));
               }) *
          kernel->plan(shape).bytes;
 }
@@ -77,9 +85,9 @@ double bench_bandwidth(const std::string& kind, int64_t nbytes, double seconds) 
 }  // namespace
 
 void register_bench(py::module_& m) {
-  m.def("bench_peak", &bench_peak, py::arg("dtype"), py::arg("seconds"));
-  m.def("bench_bandwidth", &bench_bandwidth, py::arg("kind"), py::arg("nbytes"),
-        py::arg("seconds"));
+  define(m, "bench_peak", &bench_peak, py::arg("dtype"), py::arg("seconds"));
+  define(m, "bench_bandwidth", &bench_bandwidth, py::arg("kind"), py::arg("nbytes"),
+         py::arg("seconds"));
 }
 
 }  // namespace hl::bind

@@ -120,7 +120,8 @@ py::object with_number(int op, const char* name, const Array& array, double valu
       for (int i = 0; i < s.dims; ++i) s.stride[1][i] = s.stride[2][i];
       invoke(kernels_for<T>().unary_forward, s, p, to.as<T>());
     } else {
-      invoke(kernels_for<T>().binary_forward, s, left ? nullptr : p, left ? p : nullptr, to.as<T>());
+      invoke(kernels_for<T>().binary_forward, s, left ? nullptr : p, left ? p : nullptr,
+             to.as<T>());
     }
   });
   return y;

@@ -1,5 +1,6 @@
 // Boxes: overlaps, codes, matches, suppression; the mathematics is in ops/boxes/.
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "bind/indices.h"
@@ -160,10 +161,21 @@ py::object box_match(py::handle overlap_in, double low, double high, bool keep_b
   return match;
 }
 
-// Boxes by descending score, NaN first as in PyTorch; equal scores keep their order.
+// Boxes by descending score, NaN first as in PyTorch; equal scores keep their order. The list is the
+// host's, where classes are sorted out.
 template <class T>
 std::vector<int64_t> by_score(const Array& scores) {
   const int64_t n = scores.shape[0];
+  if (call_device() != kCpu) {
+    const OnHost<T> score(scores);
+    std::vector<int64_t> order(static_cast<size_t>(n));
+    std::iota(order.begin(), order.end(), int64_t(0));
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+      const T u = score[a], v = score[b];
+      return u != u ? v == v : u > v;
+    });
+    return order;
+  }
   OrderShape s = {};
   s.n = s.taken = n, s.lines = 1, s.x_step = s.y_step = 1, s.descending = 1;
   std::vector<int64_t> order(static_cast<size_t>(n));
@@ -189,12 +201,12 @@ py::object nms(const std::string& op_in, py::handle boxes_in, py::handle scores_
     const Array classes(op, "idxs", classes_in);
     classes.require_shape({n});
     const Indices index(classes);
-    std::vector<int64_t> known(index.data(), index.data() + n);
+    std::vector<int64_t> known(index.on_host(), index.on_host() + n);
     std::sort(known.begin(), known.end());
     known.erase(std::unique(known.begin(), known.end()), known.end());
     rank.resize(size_t(n));
     for (int64_t i = 0; i < n; ++i) {
-      const auto at = std::lower_bound(known.begin(), known.end(), index.data()[i]);
+      const auto at = std::lower_bound(known.begin(), known.end(), index.on_host()[i]);
       rank[size_t(i)] = at - known.begin();
     }
     s.classes = std::max<int64_t>(1, int64_t(known.size()));
@@ -222,13 +234,11 @@ py::object nms(const std::string& op_in, py::handle boxes_in, py::handle scores_
     }
     invoke(kernels_for<T>().nms, s, boxes.as<const T>(), list, start.data(), stays.data());
   });
-  int64_t kept = 0;
-  for (uint8_t k : stays) kept += k;
-  py::object keep = new_array(op, DType::kInt64, Dims{kept});
-  int64_t* out = data_of<int64_t>(keep);
-  for (int64_t i : order) {
-    if (stays[size_t(i)]) *out++ = i;
-  }
+  order.erase(
+      std::remove_if(order.begin(), order.end(), [&](int64_t i) { return !stays[size_t(i)]; }),
+      order.end());
+  py::object keep = new_array(op, DType::kInt64, Dims{int64_t(order.size())});
+  copy_to(Array(op, "keep", keep), order.data());
   return keep;
 }
 
@@ -249,8 +259,8 @@ py::tuple soft_nms(py::handle boxes_in, py::handle scores_in, int decay, double 
            found.data(), &count);
     values = new_array(op, boxes.dtype, Dims{count});
     indices = new_array(op, DType::kInt64, Dims{count});
-    std::copy_n(found.data(), count, data_of<T>(values));
-    std::copy_n(keep.data(), count, data_of<int64_t>(indices));
+    copy_to(Array(op, "scores", values), found.data());
+    copy_to(Array(op, "keep", indices), keep.data());
   });
   return py::make_tuple(indices, values);
 }

@@ -138,8 +138,10 @@ void fill(py::handle x_in, py::handle value) {
   require_plain(x);
   check_out(x, x.dtype, x.dims(), {}, Alias::kNone);
   const Item item(x, value);
+  const py::object one = new_array(x, Dims{});
+  copy_to(Array("fill", "value", one), item.bytes);
   const Dims none(size_t(x.ndim), 0);
-  run_copy("fill", x.ndim, x.itemsize, x.shape, item.bytes, none.data(), x.data, x.strides);
+  run_copy("fill", x.ndim, x.itemsize, x.shape, data_of(one), none.data(), x.data, x.strides);
 }
 
 py::object concat(const std::vector<py::object>& arrays, int axis) {

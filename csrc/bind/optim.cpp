@@ -63,24 +63,15 @@ class ParamList {
       value_error(kOp, "states has " + std::to_string(states_.size()) + " entries, expected " +
                            std::to_string(n) + ", one for each parameter");
     }
-    const Array h(kOp, "hyper", hyper_), p(kOp, "progress", progress_);
-    for (const Array* a : {&h, &p}) {
-      if (a->dtype != DType::kFloat64) {
-        type_error(kOp,
-                   std::string(a->name) + " has dtype " + a->dtype_name() + ", expected float64");
-      }
-      a->require_contiguous();
-    }
-    h.require_shape({kOptimHyper});
-    p.require_shape({n, 2});
-    if (!p.writeable) value_error(kOp, "progress is read-only");
-    block_ = h.as<const double>();
-    for (int64_t i = 0; i < n; ++i) add(i, p.as<double>() + 2 * i);
+    double* progress_block = blocks(n);
+    const CallScope scope;
+    for (int64_t i = 0; i < n; ++i) add(i, progress_block + 2 * i);
     require_distinct();
     held_.reserve(size_t(n));
   }
 
   void step(py::list grads) {
+    const CallScope scope;
     if (single_) {
       step_typed(singles_, grads);
     } else {
@@ -116,6 +107,28 @@ class ParamList {
     std::string list;
     for (const Kind& k : kKinds) list += std::string(list.empty() ? "" : ", ") + k.name;
     value_error(kOp, "kind is " + std::string(name) + ", expected one of " + list);
+  }
+
+  // The numbers that the host keeps, wherever the parameters are: the step-state block, and the
+  // progress, which is returned.
+  double* blocks(int64_t n) {
+    const CallScope scope;
+    const Array h(kOp, "hyper", hyper_), p(kOp, "progress", progress_);
+    if (call_device() != kCpu) {
+      type_error(kOp, "hyper and progress are on a GPU, expected numpy.ndarrays");
+    }
+    for (const Array* a : {&h, &p}) {
+      if (a->dtype != DType::kFloat64) {
+        type_error(kOp,
+                   std::string(a->name) + " has dtype " + a->dtype_name() + ", expected float64");
+      }
+      a->require_contiguous();
+    }
+    h.require_shape({kOptimHyper});
+    p.require_shape({n, 2});
+    if (!p.writeable) value_error(kOp, "progress is read-only");
+    block_ = h.as<const double>();
+    return p.as<double>();
   }
 
   void add(int64_t i, double* progress) {
@@ -252,7 +265,7 @@ class ParamList {
     const int64_t all = shape[0], count = rows.size();
     shape[0] = count;
     values.require_like(w).require_shape(shape).require_contiguous();
-    const int64_t* at = rows.as<const int64_t>();
+    const OnHost<int64_t> at(rows);
     for (int64_t k = 0; k < count; ++k) {
       if (at[k] < 0 || at[k] >= all || (k > 0 && at[k] <= at[k - 1])) {
         value_error("optim_step",

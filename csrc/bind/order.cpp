@@ -107,10 +107,10 @@ py::object sort_backward(py::handle dy_in, py::handle indices_in, int64_t axis_i
   indices.require_shape(dy.dims()).require_contiguous();
   const int axis = required_axis("sort_backward", dy, axis_in);
   if (n < 0) value_error("sort_backward", "size is " + std::to_string(n) + ", expected 0 or more");
-  const auto* index = indices.as<const int64_t>();
+  const OnHost<int64_t> known(indices);
   for (int64_t i = 0, size = indices.size(); i < size; ++i) {
-    if (index[i] < 0 || index[i] >= n) {
-      value_error("sort_backward", "indices has " + std::to_string(index[i]) + " at position " +
+    if (known[i] < 0 || known[i] >= n) {
+      value_error("sort_backward", "indices has " + std::to_string(known[i]) + " at position " +
                                        std::to_string(i) + ", expected 0 to " +
                                        std::to_string(n - 1));
     }
@@ -121,7 +121,8 @@ py::object sort_backward(py::handle dy_in, py::handle indices_in, int64_t axis_i
   if (s.lines == 0 || n == 0) return dx;
   with_float(dy, [&](auto zero) {
     using T = decltype(zero);
-    invoke(kernels_for<T>().scatter_lines, s, dy.as<const T>(), index, data_of<T>(dx));
+    invoke(kernels_for<T>().scatter_lines, s, dy.as<const T>(), indices.as<const int64_t>(),
+           data_of<T>(dx));
   });
   return dx;
 }

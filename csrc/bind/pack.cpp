@@ -1,5 +1,6 @@
 #include "bind/invoke.h"
 #include "bind/panels.h"
+#include "bind/place.h"
 #include "bind/register.h"
 
 namespace hl::bind {
@@ -11,7 +12,7 @@ Dims panel_dims(const PackShape& s) {
   return {s.groups, (s.lines + width - 1) / width, s.depth, width};
 }
 
-// w (O, ..., I): a line for each output, in `groups`.
+// w (O, ..., I): a line for each output, in `groups`. None on a GPU, whose kernels read w itself.
 py::object pack_panels(py::handle w_in, int64_t groups) {
   const char* op = "pack";
   const Array w(op, "w", w_in);
@@ -26,7 +27,8 @@ py::object pack_panels(py::handle w_in, int64_t groups) {
   w.require_contiguous();
   PackShape s = {groups, w.shape[0] / groups, 1};
   for (int i = 1; i < w.ndim; ++i) s.depth *= w.shape[i];
-  py::object panels;
+  py::object panels = py::none();
+  if (call_device() != kCpu) return panels;
   with_float(w, [&](auto zero) {
     using T = decltype(zero);
     panels = new_array(op, w.dtype, panel_dims<T>(s));

@@ -34,8 +34,9 @@ py::object confusion(const std::string& op_in, py::handle target_in, py::handle 
     value_error(op, "num_classes is " + std::to_string(classes) + ", expected 1 to 32768");
   }
   const Indices t(target), p(prediction);
+  const int64_t *targets = t.on_host(), *predictions = p.on_host();
   for (int64_t i = 0; i < t.count(); ++i) {
-    const int64_t a = t.data()[i], b = p.data()[i];
+    const int64_t a = targets[i], b = predictions[i];
     if (a == ignore || (a >= 0 && a < classes && b >= 0 && b < classes)) continue;
     const bool first = a < 0 || a >= classes;
     value_error(op, std::string(first ? "target" : "prediction") + " holds " +
@@ -77,14 +78,14 @@ py::tuple group_regions(py::handle label_in, py::handle bins_in, int64_t regions
   const GroupShape s = {label.shape[0], label.shape[1], regions,
                         bins.shape[2],  colours,        bins_of_each};
   if (s.F1 < 0 || s.F1 > s.F) value_error(op, "colours is more than the features of bins");
-  const auto* b = bins.as<const uint8_t>();
+  const OnHost<uint8_t> b(bins);
   for (int64_t i = 0, n = bins.size(); i < n; ++i) {
     if (b[i] >= s.B)
       value_error(
           op, "bins holds " + std::to_string(b[i]) + ", expected less than " + std::to_string(s.B));
   }
   std::vector<int64_t> seen(size_t(regions), 0);
-  for (int64_t i = 0; i < index.count(); ++i) seen[size_t(index.data()[i])] = 1;
+  for (int64_t i = 0; i < index.count(); ++i) seen[size_t(index.on_host()[i])] = 1;
   for (int64_t r = 0; r < regions; ++r) {
     if (!seen[size_t(r)]) value_error(op, "label has no pixel of region " + std::to_string(r));
   }
@@ -93,8 +94,8 @@ py::tuple group_regions(py::handle label_in, py::handle bins_in, int64_t regions
   py::object size = new_array(op, DType::kInt64, Dims{most});
   int64_t count = 0;
   if (regions > 0) {
-    invoke(kernels_for<void>().group_regions, s, index.data(), b, data_of<double>(boxes),
-           data_of<int64_t>(size), &count);
+    invoke(kernels_for<void>().group_regions, s, index.data(), bins.as<const uint8_t>(),
+           data_of<double>(boxes), data_of<int64_t>(size), &count);
   }
   return py::make_tuple(boxes, size, count);
 }

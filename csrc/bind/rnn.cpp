@@ -53,7 +53,7 @@ class Lengths {
     indices_.emplace(*array_);
     int64_t rows = 0, longest = 0;
     for (int64_t n = 0; n < s.N; ++n) {
-      const int64_t length = indices_->data()[n];
+      const int64_t length = indices_->on_host()[n];
       if (length < 0 || length > s.T) {
         value_error(op, "lengths[" + std::to_string(n) + "] is " + std::to_string(length) +
                             ", expected 0 to T = " + std::to_string(s.T));

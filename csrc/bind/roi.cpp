@@ -31,7 +31,7 @@ RoiShape roi_shape(const char* op, const int64_t* x, const Array& rois, int64_t 
   const RoiShape s = {
       x[0], x[1], x[2], x[3], rois.shape[0], ph, pw, scale, sampling > 0 ? sampling : 0, aligned};
   with_float(rois, [&](auto zero) {
-    const auto* r = rois.as<const decltype(zero)>();
+    const OnHost<decltype(zero)> r(rois);
     for (int64_t k = 0; k < s.K; ++k) {
       const double image = double(r[5 * k]);
       if (image >= 0 && image < double(s.N) && image == double(int64_t(image))) continue;
@@ -115,7 +115,7 @@ py::object roi_pool_backward(py::handle dy_in, py::handle rois_in, py::handle at
   const RoiShape s = backward_shape(op, dy, rois, size_in, 1, 0, false);
   at.require_index().require_shape(dy.dims()).require_contiguous();
   if (at.dtype != DType::kInt64) type_error(op, "saved is int32, expected the array of roi_pool");
-  const auto* index = at.as<const int64_t>();
+  const OnHost<int64_t> index(at);
   for (int64_t i = 0, n = at.size(); i < n; ++i) {
     if (index[i] < -1 || index[i] >= s.H * s.W) {
       value_error(op, "saved holds " + std::to_string(index[i]) + ", expected -1 to " +
@@ -125,8 +125,8 @@ py::object roi_pool_backward(py::handle dy_in, py::handle rois_in, py::handle at
   py::object dx = new_array(op, dy.dtype, Dims{s.N, s.H, s.W, s.C});
   with_float(dy, [&](auto zero) {
     using T = decltype(zero);
-    invoke(kernels_for<T>().roi_pool_backward, s, dy.as<const T>(), rois.as<const T>(), index,
-           data_of<T>(dx));
+    invoke(kernels_for<T>().roi_pool_backward, s, dy.as<const T>(), rois.as<const T>(),
+           at.as<const int64_t>(), data_of<T>(dx));
   });
   return dx;
 }

@@ -29,8 +29,8 @@ py::object edit_distance(py::handle a_in, py::handle b_in, py::handle a_lengths_
 }  // namespace
 
 void register_text(py::module_& m) {
-  m.def("edit_distance", &edit_distance, py::arg("a"), py::arg("b"), py::arg("a_lengths"),
-        py::arg("b_lengths"));
+  define(m, "edit_distance", &edit_distance, py::arg("a"), py::arg("b"), py::arg("a_lengths"),
+         py::arg("b_lengths"));
 }
 
 }  // namespace hl::bind

@@ -40,4 +40,8 @@ __device__ __forceinline__ void sync_warp() { __syncwarp(); }
 __device__ __forceinline__ uint32_t mul_high(uint32_t a, uint32_t b) { return __umulhi(a, b); }
 __device__ __forceinline__ uint64_t mul_high(uint64_t a, uint64_t b) { return __umul64hi(a, b); }
 
+// a b, rounded by itself: never part of a fused multiply-add.
+__device__ __forceinline__ float product(float a, float b) { return __fmul_rn(a, b); }
+__device__ __forceinline__ double product(double a, double b) { return __dmul_rn(a, b); }
+
 }  // namespace hl::cuda

@@ -86,17 +86,17 @@ class Array:
 
     def __getitem__(self, key: Any) -> Array:
         """A view by integers, slices, None and `...`; `kernels.take` gathers by indices."""
-        items = key if isinstance(key, tuple) else (key,)
-        for item in items:
+        key = key if isinstance(key, tuple) else (key,)
+        for item in key:
             basic = isinstance(item, (int, np.integer, slice)) or item is None or item is ...
             if not basic or isinstance(item, bool):
                 raise TypeError(
                     "cuda.Array: only integers, slices, None and ... make a view; index a tensor, "
                     "or use kernels.take, for anything else"
                 )
-        if not any(item is ... for item in items):
-            items = (*items, ...)  # a view even of one element, which NumPy would read without it
-        return self._view(self._layout[items])
+        if not any(item is ... for item in key):
+            key = (*key, ...)  # else NumPy would read a single element
+        return self._view(self._layout[key])
 
     def reshape(self, *shape: Any) -> Array:
         """Another shape, as a view where the elements lie in C order, else of a copy."""
@@ -279,6 +279,16 @@ _FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     np.ones_like: _like(np.ones),
     np.zeros_like: _like(np.zeros),
 }
+
+
+def on_host(x: Any) -> Any:
+    """The elements of a device array, copied; anything else as it is."""
+    return x.numpy() if isinstance(x, Array) else x
+
+
+def beside(host: Host, x: Any) -> Any:
+    """An array of the host, moved to where `x` is."""
+    return array(host, x.index) if isinstance(x, Array) else host
 
 
 def array(source: object, device: int | str = 0) -> Array:

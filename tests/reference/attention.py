@@ -8,7 +8,7 @@ import numpy as np
 
 from handloom import kernels
 from handloom.bench.cases import Case, Shape
-from harness import Arrays, Op
+from harness import Arrays, Op, beside, host
 
 NOTHING = np.float32(-1e30)  # stands for the -inf of an empty sum, of which NumPy warns
 
@@ -109,7 +109,8 @@ def resolved(q: Any, options: dict[str, Any]) -> dict[str, Any]:
             options[name] = np.array(options[name])
     if "slopes" in options:
         options["slopes"] = (rng.random(options["slopes"]) * 0.3).astype(q.dtype)
-    return options
+    arrays = {name: value for name, value in options.items() if isinstance(value, np.ndarray)}
+    return {**options, **{name: beside(q, value) for name, value in arrays.items()}}
 
 
 def _inputs(case: Case, rng: np.random.Generator) -> Arrays:
@@ -130,7 +131,7 @@ def _forward(q: Any, k: Any, v: Any, bias: Any = None, **options: Any) -> Any:
     y, lse, w = kernels.attention(
         q, k, v, bias=bias, return_saved=True, return_weights=True, **options
     )
-    return y, np.maximum(lse, NOTHING), w
+    return y, np.maximum(host(lse), NOTHING), w
 
 
 def _reference(q: Any, k: Any, v: Any, bias: Any = None, **options: Any) -> Any:
@@ -147,17 +148,18 @@ def _size(q: Any, k: Any, v: Any, bias: Any = None, **options: Any) -> Any:
 def _backward(dy: Any, inputs: Arrays, y: Any, options: dict[str, Any]) -> Arrays:
     q, k, v, *bias = inputs
     options = {name: value for name, value in options.items() if name != "hidden"}
+    lse = host(y[1])
     grads = kernels.attention_backward(
         dy,
         q,
         k,
         v,
         y[0],
-        saved=np.where(y[1] == NOTHING, -np.inf, y[1]),
+        saved=beside(q, np.where(lse == NOTHING, lse.dtype.type(-np.inf), lse)),
         bias=bias[0] if bias else None,
         **resolved(q, options),
     )
-    return grads if bias and np.isfinite(bias[0]).all() else grads[:3]
+    return grads if bias and np.isfinite(host(bias[0])).all() else grads[:3]
 
 
 def _op(wrt: tuple[int, ...]) -> Op:

@@ -8,7 +8,7 @@ import numpy as np
 
 from handloom import kernels
 from handloom.bench.cases import Case
-from harness import Arrays, Op
+from harness import Arrays, Op, beside
 
 from .softmax import log_softmax
 
@@ -43,7 +43,7 @@ def class_weight(x: Any, weighted: bool) -> Any:
     """A weight for each class."""
     if not weighted:
         return None
-    return np.linspace(0.25, 2, x.shape[-1]).astype(x.dtype)
+    return beside(x, np.linspace(0.25, 2, x.shape[-1]).astype(x.dtype))
 
 
 def class_loss(name: str) -> Any:
@@ -126,7 +126,7 @@ def pair_weights(x: Any, which: str) -> dict[str, Any]:
         result["weight"] = rows.reshape(-1, *[1] * (x.ndim - 1))
     if "pos" in which:
         result["pos_weight"] = np.linspace(1, 3, x.shape[-1]).astype(x.dtype)
-    return result
+    return {name: beside(x, weight) for name, weight in result.items()}
 
 
 def pair_loss(name: str) -> Any:

@@ -366,9 +366,7 @@ OPS = {
         reference_backward=grid_sample_backward,
     ),
     "warp_affine": Op(
-        lambda x, matrix, **options: kernels.warp_affine(
-            x, matrix.astype(np.float64), **options
-        ),
+        lambda x, matrix, **options: kernels.warp_affine(x, matrix.astype(np.float64), **options),
         warp_affine,
         inputs=WarpInputs(),
         magnitude=warp_size,

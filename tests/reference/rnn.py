@@ -8,7 +8,7 @@ import numpy as np
 
 from handloom import kernels
 from handloom.bench.cases import Case
-from harness import Arrays, Op, widen
+from harness import Arrays, Op, beside, widen
 
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 _VARIANTS = {"features", "zoneout", "recurrent_dropout", "reset_after"}
@@ -208,7 +208,7 @@ def _op(kind: str, features: tuple[str, ...] = ()) -> Op:
     def run(*inputs: Any, **options: Any) -> Any:
         options.pop("features", None)
         if options.get("lengths") is not None:
-            options["lengths"] = np.array(options["lengths"], np.int64)
+            options["lengths"] = beside(inputs[0], np.array(options["lengths"], np.int64))
         rest = list(inputs[base:])
         if "peephole" in features:
             options["peephole"] = rest.pop(0)

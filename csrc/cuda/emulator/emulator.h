@@ -109,6 +109,9 @@ inline uint64_t mul_high(uint64_t a, uint64_t b) {
   return uint64_t((static_cast<unsigned __int128>(a) * b) >> 64);
 }
 
+inline float product(float a, float b) { return a * b; }
+inline double product(double a, double b) { return a * b; }
+
 }  // namespace hl::cuda
 
 inline int atomicAdd(int* at, int v) {

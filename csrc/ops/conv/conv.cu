@@ -128,14 +128,14 @@ Phases phases_of(const ConvShape& s) {
 }
 
 // The output, counted over all images, whose tap `tap` looks at pixel `in`; -1 where there is none.
-__device__ int64_t output_pixel(const ConvShape& s, int64_t n, const int64_t (&in)[3],
-                                const int64_t (&tap)[3]) {
+__device__ int64_t output_pixel(const ConvShape& s, const Block3& strides, int64_t n,
+                                const int64_t (&in)[3], const int64_t (&tap)[3]) {
   int64_t pixel = n;
 #pragma unroll
   for (int a = 0; a < 3; ++a) {
     const int64_t at = in[a] + s.pad[a] - tap[a] * s.dilation[a];
     if (at < 0 || tap[a] >= s.kernel[a] || in[a] >= s.in[a]) return -1;
-    const int64_t j = s.stride[a] == 1 ? at : at / s.stride[a];
+    const int64_t j = quotient(at, strides.size[a]);
     if (j * s.stride[a] != at || j >= s.out[a]) return -1;
     pixel = pixel * s.out[a] + j;
   }
@@ -151,6 +151,7 @@ template <class T>
 void conv_backward_data(Ctx& ctx, const ConvShape& s, const T* dy, const T* w, const T* b, T* dx,
                         T* z) {
   const int64_t c_group = s.C / s.groups, k_group = s.K / s.groups, taps = product(s.kernel);
+  const Block3 strides = block_of(s.stride);
   const auto finish = [=] __device__(int64_t at, int64_t c, T sum) {
     const T total = b ? sum + b[c] : sum;
     if (z) z[at] = total;
@@ -168,7 +169,7 @@ void conv_backward_data(Ctx& ctx, const ConvShape& s, const T* dy, const T* w, c
       for (tap[0] = 0; tap[0] < s.kernel[0]; ++tap[0]) {
         for (tap[1] = 0; tap[1] < s.kernel[1]; ++tap[1]) {
           for (tap[2] = 0; tap[2] < s.kernel[2]; ++tap[2], weight += c_group) {
-            const int64_t from = output_pixel(s, n, in, tap);
+            const int64_t from = output_pixel(s, strides, n, in, tap);
             if (from < 0) continue;
             for (int64_t o = 0; o < k_group; ++o) {
               sum += dy[from * s.K + g * k_group + o] * weight[o * taps * c_group];
@@ -212,7 +213,7 @@ void conv_backward_data(Ctx& ctx, const ConvShape& s, const T* dy, const T* w, c
         const int64_t phase = last_index(g, by_phases), o = last_index(k, by_k);
         const int64_t n = locate(phase, i, in);
         tap_at(phase, k, tap);
-        const int64_t from = output_pixel(s, n, in, tap);
+        const int64_t from = output_pixel(s, strides, n, in, tap);
         return from < 0 ? T(0) : dy[from * s.K + g * k_group + o];
       },
       [=] __device__(int64_t batch, int64_t k, int64_t j) {

@@ -29,9 +29,8 @@ template <class T>
 void unary_forward(Ctx& ctx, const ElementShape& s, const T* x, T* y) {
   const UnaryOp op = UnaryOp(s.op);
   const T p0 = T(s.p0), p1 = T(s.p1);
-  each_element<2>(ctx, s, [=] __device__(const Offsets<2>& o) {
-    y[o.at[1]] = unary(op, x[o.at[0]], p0, p1);
-  });
+  each_element<2>(
+      ctx, s, [=] __device__(const Offsets<2>& o) { y[o.at[1]] = unary(op, x[o.at[0]], p0, p1); });
 }
 
 template <class T>

@@ -1,5 +1,6 @@
 #include "ops/layout/copy.h"
 
+#include "cuda/item.h"
 #include "cuda/kernel.h"
 #include "cuda/loop.h"
 
@@ -16,17 +17,12 @@ Plan copy_strided_plan(const CopyShape& s) {
   return {"a thread per element", nullptr, {1, 1, 1}, 0, 0, 0, 2.0 * double(elements(s)) * s.item};
 }
 
-struct Bytes16 {
-  uint64_t half[2];
-};
-
 template <class E>
 void copy_as(Ctx& ctx, const CopyShape& s, const void* x, void* y) {
   each(ctx, elements(s), [=] __device__(int64_t i) {
     int64_t from = 0, to = 0;
     for (int d = s.ndim - 1; d >= 0; --d) {
-      const int64_t at = i % s.size[d];
-      i /= s.size[d];
+      const int64_t at = d > 0 ? split(i, s.size[d]) : i;
       from += at * s.x_stride[d];
       to += at * s.y_stride[d];
     }
@@ -36,18 +32,7 @@ void copy_as(Ctx& ctx, const CopyShape& s, const void* x, void* y) {
 }
 
 void copy_strided(Ctx& ctx, const CopyShape& s, const void* x, void* y) {
-  switch (s.item) {
-    case 1:
-      return copy_as<uint8_t>(ctx, s, x, y);
-    case 2:
-      return copy_as<uint16_t>(ctx, s, x, y);
-    case 4:
-      return copy_as<uint32_t>(ctx, s, x, y);
-    case 8:
-      return copy_as<uint64_t>(ctx, s, x, y);
-    default:
-      return copy_as<Bytes16>(ctx, s, x, y);
-  }
+  with_item(s.item, [&](auto item) { copy_as<decltype(item)>(ctx, s, x, y); });
 }
 
 HL_CUDA_RAW_KERNEL(copy_strided);

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from .._arrays import Array
+from .._device_array import Array as DeviceArray
+from .._device_array import array as upload
 
 
 def index_arrays(
@@ -17,9 +19,15 @@ def index_arrays(
     Raises:
         ValueError: Targets in one row whose number is not the sum of `target_lengths`.
     """
-    labels, steps, sizes = (
-        np.ascontiguousarray(value) for value in (targets, input_lengths, target_lengths)
-    )
+    given = (targets, input_lengths, target_lengths)
+    on_gpu = next((value for value in given if isinstance(value, DeviceArray)), None)
+    if on_gpu is not None:
+        # Labels in one row are cut on the host, which checks them anyway.
+        if targets.ndim != 1 or not all(isinstance(value, DeviceArray) for value in given):
+            return given
+        rows, _, _ = index_arrays(op, *(value.numpy() for value in given))
+        return upload(rows, on_gpu.index), input_lengths, target_lengths
+    labels, steps, sizes = (np.ascontiguousarray(value) for value in given)
     if (
         labels.ndim == 1
         and sizes.ndim == 1

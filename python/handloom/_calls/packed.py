@@ -16,13 +16,13 @@ class PackedWeight:
     """What :func:`handloom.kernels.pack` returns: opaque, but for its shape and dtype.
 
     It holds a copy of the weights, for the shapes at which packing does not pay, and the panels
-    that the register tile of the present instruction set reads.
+    that the register tile of the present instruction set reads; on a GPU there are none.
     """
 
     __slots__ = ("_panels", "_w", "groups")
 
     def __init__(self, w: Array, groups: int) -> None:
-        self._panels: Array = _C.pack_panels(w, groups)
+        self._panels: Array | None = _C.pack_panels(w, groups)
         self._w = w.copy()
         self.groups = groups
 

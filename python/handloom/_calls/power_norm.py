@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from handloom import _C
@@ -48,8 +47,7 @@ def norm_backward(dy: Array, x: Array, y: Array, axes: Axes, p: float) -> Array:
     _C.unary_forward(_POW, ratio, p - 1, 0.0, ratio)
     _C.binary_forward(_MUL, ratio, _C.unary_forward(_SIGN, x, 0.0, 0.0, None), ratio)
     _C.binary_forward(_MUL, ratio, dy.reshape(kept), ratio)
-    zero = np.zeros((), x.dtype)
-    return _C.where(_C.compare(_EQ, x, zero), zero, ratio)
+    return _C.where(_C.compare(_EQ, x, 0.0), 0.0, ratio)
 
 
 def _with_ones(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:

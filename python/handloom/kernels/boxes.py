@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from .. import _C
 from .._calls.roi import CLIP
+from .._device_array import beside, on_host
 from ._options import choice, need_mask, require_arrays
 
 Array = npt.NDArray[Any]
@@ -297,17 +298,16 @@ def grid_anchors(
 
 def box_area(boxes: Array) -> Array:
     """(x2 − x1)(y2 − y1): ``(N,)``."""
-    boxes = _checked("box_area", boxes)
-    area: Array = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return area
+    own = _checked("box_area", boxes)
+    return beside((own[:, 2] - own[:, 0]) * (own[:, 3] - own[:, 1]), boxes)
 
 
 def box_convert(boxes: Array, in_fmt: str, out_fmt: str) -> Array:
     """Changes what four numbers mean: ``"xyxy"``, ``"xywh"`` (corner and size) or ``"cxcywh"``."""
-    boxes = _checked("box_convert", boxes)
+    own = _checked("box_convert", boxes)
     for name, value in (("in_fmt", in_fmt), ("out_fmt", out_fmt)):
         choice("box_convert", name, value, dict.fromkeys(_FORMATS, 0))
-    a, b, c, d = boxes.T
+    a, b, c, d = own.T
     if in_fmt == "xywh":
         a, b, c, d = a, b, a + c, b + d
     elif in_fmt == "cxcywh":
@@ -316,22 +316,22 @@ def box_convert(boxes: Array, in_fmt: str, out_fmt: str) -> Array:
         a, b, c, d = a, b, c - a, d - b
     elif out_fmt == "cxcywh":
         a, b, c, d = (a + c) / 2, (b + d) / 2, c - a, d - b
-    return np.ascontiguousarray(np.stack([a, b, c, d], 1))
+    return beside(np.ascontiguousarray(np.stack([a, b, c, d], 1)), boxes)
 
 
 def clip_boxes_to_image(boxes: Array, size: Sequence[int]) -> Array:
     """Holds the corners within an image of ``size`` ``(H, W)``; NaN comes through."""
-    boxes = _checked("clip_boxes_to_image", boxes)
+    own = _checked("clip_boxes_to_image", boxes)
     height, width = size
-    limit = np.array([width, height, width, height], boxes.dtype)
-    return np.clip(boxes, np.zeros((), boxes.dtype), limit)
+    limit = np.array([width, height, width, height], own.dtype)
+    return beside(np.clip(own, np.zeros((), own.dtype), limit), boxes)
 
 
 def remove_small_boxes(boxes: Array, min_size: float) -> Array:
     """Numbers of the boxes with both sides of at least ``min_size``, int64."""
-    boxes = _checked("remove_small_boxes", boxes)
-    wide = boxes[:, 2] - boxes[:, 0] >= min_size
-    return np.flatnonzero(wide & (boxes[:, 3] - boxes[:, 1] >= min_size))
+    own = _checked("remove_small_boxes", boxes)
+    wide = own[:, 2] - own[:, 0] >= min_size
+    return beside(np.flatnonzero(wide & (own[:, 3] - own[:, 1] >= min_size)), boxes)
 
 
 def masks_to_boxes(masks: Array, dtype: str = "float32") -> Array:
@@ -345,20 +345,21 @@ def masks_to_boxes(masks: Array, dtype: str = "float32") -> Array:
         raise ValueError(f"masks_to_boxes: masks has shape {masks.shape}, expected (N, H, W)")
     kind: Any = np.dtype(dtype).type
     boxes: Array = np.zeros((len(masks), 4), kind)
-    for box, mask in zip(boxes, masks != 0):
+    for box, mask in zip(boxes, on_host(masks) != 0):
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         if len(rows):
             box[:] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-    return boxes
+    return beside(boxes, masks)
 
 
 def _checked(op: str, boxes: Array) -> Array:
+    """The boxes, on the host."""
     require_arrays(op, boxes=boxes)
     if boxes.dtype not in (np.float32, np.float64):
         raise TypeError(f"{op}: boxes has dtype {boxes.dtype}, expected float32 or float64")
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"{op}: boxes has shape {boxes.shape}, expected (N, 4)")
-    return boxes
+    return on_host(boxes)
 
 
 def _four(op: str, weights: Sequence[float]) -> tuple[float, float, float, float]:

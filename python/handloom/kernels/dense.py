@@ -139,7 +139,8 @@ def pack(w: Array, *, groups: int = 1) -> PackedWeight:
 
     A product of 3 to 64 rows spends a good part of its time on packing its weights, and so does a
     convolution of one small image. Where the weights stay the same, as when a trained network
-    answers one question after the other, this is done once. Backward takes the plain weights.
+    answers one question after the other, this is done once. Backward takes the plain weights. On a
+    GPU nothing is packed: its kernels read the weights as they are.
 
     Args:
         w: ``(O, I)`` or ``(O, …, I/groups)``, float32 or float64, contiguous. It is copied: what is

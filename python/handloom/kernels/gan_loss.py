@@ -29,6 +29,7 @@ import numpy.typing as npt
 from handloom._device_array import ARRAYS
 
 from ._options import choice
+from .elementwise import add, mul
 from .pointwise_loss import (
     binary_cross_entropy_with_logits,
     binary_cross_entropy_with_logits_backward,
@@ -59,10 +60,10 @@ class _Term(NamedTuple):
     factor: float = 1.0
 
     def value(self, scores: Array) -> Array:
-        return np.asarray(_scaled(self.loss(scores, _full(scores, self.target)), self.factor))
+        return _scaled(self.loss(scores, _full(scores, self.target)), self.factor)
 
     def gradient(self, dy: Array, scores: Array) -> Array:
-        dy = np.asarray(_scaled(dy, self.factor))
+        dy = _scaled(dy, self.factor)
         dx, _ = self.slope(dy, scores, _full(scores, self.target))
         assert dx is not None
         return dx
@@ -74,7 +75,7 @@ def _full(x: Array, value: float) -> Array:
 
 
 def _scaled(x: Array, factor: float) -> Array:
-    return x if factor == 1 else np.multiply(x, factor, dtype=x.dtype)
+    return x if factor == 1 else mul(x, factor)
 
 
 def _bce(target: float, factor: float = 1.0) -> _Term:
@@ -119,7 +120,7 @@ def gan_discriminator_loss(real: Array, fake: Array, *, kind: str = "non_saturat
         ValueError: An unknown kind.
     """
     game = _game("gan_discriminator_loss", kind)
-    return np.asarray(game.real.value(real) + game.fake.value(fake))
+    return add(game.real.value(real), game.fake.value(fake))
 
 
 def gan_discriminator_loss_backward(

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from .. import _C
 from ._options import need_mask, require_arrays
+from .elementwise import div
 from .loss import reduction_code
 
 Array = npt.NDArray[Any]
@@ -262,7 +262,7 @@ def kl_div(
     require_arrays("kl_div", x=x)
     if reduction == "batchmean":
         total = kl_div(x, target, log_target=log_target, reduction="sum")
-        return np.asarray(total / total.dtype.type(x.shape[0]))
+        return div(total, x.shape[0])
     return _forward("kl_div", "kl_div", x, target, reduction, p0=float(log_target))
 
 
@@ -278,7 +278,7 @@ def kl_div_backward(
     """``(dx, dtarget)`` of :func:`kl_div`, ``None`` where not in ``need``."""
     require_arrays("kl_div_backward", dy=dy, x=x)
     if reduction == "batchmean":
-        reduction, dy = "sum", np.asarray(dy / dy.dtype.type(x.shape[0]))
+        reduction, dy = "sum", div(dy, x.shape[0])
     return _backward(
         "kl_div", "kl_div_backward", dy, x, target, reduction, need, p0=float(log_target)
     )

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _C
+from .._device_array import beside, on_host
 from ._options import require_arrays
 
 Array = npt.NDArray[Any]
@@ -97,22 +98,23 @@ def selective_search(
     if not scales:
         raise ValueError("selective_search: scale is empty, expected at least one number")
     if image.ndim == 3 and image.size == 0:
-        return np.zeros((0, 4), image.dtype)
+        return beside(np.zeros((0, 4), image.dtype), image)
     found = []
     bins: Array | None = None
     for k in scales:
         label, regions = _segment(image, float(k), sigma, min_size)
         if bins is None:
-            bins, colours = _bins(image)
+            own, colours = _bins(on_host(image))
+            bins = beside(own, image)
         boxes, _, count = _C.group_regions(label, bins, regions, colours, _COLOURS)
         # Larger regions were made later: the last of every scale first.
-        found.append((count - 1 - np.arange(count), boxes[:count]))
+        found.append((count - 1 - np.arange(count), on_host(boxes)[:count]))
     rank = np.concatenate([r for r, _ in found])
     boxes = np.concatenate([b for _, b in found])[np.argsort(rank, kind="stable")]
     _, first = np.unique(boxes, axis=0, return_index=True)
     kind: Any = image.dtype.type
     proposals: Array = np.ascontiguousarray(boxes[np.sort(first)].astype(kind))
-    return proposals
+    return beside(proposals, image)
 
 
 def _segment(image: Array, scale: float, sigma: float, min_size: int) -> tuple[Array, int]:
@@ -124,7 +126,8 @@ def _segment(image: Array, scale: float, sigma: float, min_size: int) -> tuple[A
 
         wide = pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="replicate")
         image = _C.upfirdn_forward(wide[None], taps, (1, 1), (1, 1), (0, 0), (0, 0))[0]
-    return _C.graph_segment(np.ascontiguousarray(image), scale, min_size)
+    image = image if image.flags.c_contiguous else image.copy()
+    return _C.graph_segment(image, scale, min_size)
 
 
 def _gaussian(sigma: float) -> list[float]:

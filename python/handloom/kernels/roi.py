@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from .. import _C
 from .._calls.roi import rois_of, size_of
+from .._device_array import beside, on_host
 from ._options import require_arrays
 
 Array = npt.NDArray[Any]
@@ -50,7 +51,7 @@ def roi_align(
     """
     op = "roi_align"
     require_arrays(op, input=x)
-    rois = rois_of(op, boxes, x.dtype)
+    rois = rois_of(op, boxes, x)
     ph, pw = size_of(op, output_size)
     return _C.roi_align_forward(op, x, rois, ph, pw, spatial_scale, sampling_ratio, aligned)
 
@@ -67,7 +68,7 @@ def roi_align_backward(
     """Gradient of :func:`roi_align` by ``x``, whose shape is ``size``; boxes have none."""
     op = "roi_align_backward"
     require_arrays(op, dy=dy)
-    rois = rois_of(op, boxes, dy.dtype)
+    rois = rois_of(op, boxes, dy)
     return _C.roi_align_backward(dy, rois, tuple(size), spatial_scale, sampling_ratio, aligned)
 
 
@@ -90,7 +91,7 @@ def roi_pool(
     """
     op = "roi_pool"
     require_arrays(op, input=x)
-    rois = rois_of(op, boxes, x.dtype)
+    rois = rois_of(op, boxes, x)
     y, saved = _C.roi_pool_forward(x, rois, *size_of(op, output_size), spatial_scale)
     return (y, saved) if return_saved else y
 
@@ -100,7 +101,7 @@ def roi_pool_backward(
 ) -> Array:
     """Gradient of :func:`roi_pool` by ``x``, whose shape is ``size``."""
     require_arrays("roi_pool_backward", dy=dy)
-    rois = rois_of("roi_pool_backward", boxes, dy.dtype)
+    rois = rois_of("roi_pool_backward", boxes, dy)
     return _C.roi_pool_backward(dy, rois, saved, tuple(size))
 
 
@@ -114,7 +115,7 @@ def crop_and_resize(
     """
     op = "crop_and_resize"
     require_arrays(op, input=x)
-    rois = rois_of(op, boxes, x.dtype)
+    rois = rois_of(op, boxes, x)
     ph, pw = size_of(op, output_size)
     return _C.roi_align_forward(op, x, rois, ph, pw, 1.0, 1, True)
 
@@ -137,15 +138,16 @@ def paste_masks(masks: Array, boxes: Array, size: Sequence[int]) -> Array:
             "(K, h, w) and (K, 4)"
         )
     h, w = masks.shape[1:]
-    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-6).astype(np.float64)
+    own = on_host(boxes)
+    sides = np.maximum(own[:, 2:] - own[:, :2], 1e-6).astype(np.float64)
     matrix = np.zeros((len(masks), 2, 3))
     for axis, n in ((0, w), (1, h)):
         step = n / sides[:, axis]
         matrix[:, axis, axis] = step
-        matrix[:, axis, 2] = (0.5 - boxes[:, axis]) * step - 0.5
+        matrix[:, axis, 2] = (0.5 - own[:, axis]) * step - 0.5
     if not np.isfinite(matrix).all():
         raise ValueError("paste_masks: boxes holds a number that is not finite")
     from .grid import warp_affine
 
-    source = np.ascontiguousarray(masks)[..., None]
-    return warp_affine(source, matrix, tuple(size))[..., 0]
+    source = masks if masks.flags.c_contiguous else masks.copy()
+    return warp_affine(source[..., None], beside(matrix, masks), tuple(size))[..., 0]

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _C
+from .._device_array import beside
 
 Array = npt.NDArray[Any]
 
@@ -43,4 +44,4 @@ def edit_distance(
 
 def _whole(rows: Array) -> Array:
     shape = np.shape(rows)
-    return np.full(shape[:1] or (0,), shape[1] if len(shape) == 2 else 0, np.int64)
+    return beside(np.full(shape[:1] or (0,), shape[1] if len(shape) == 2 else 0, np.int64), rows)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from handloom import _C
 from handloom._calls.roi import CLIP, rois_of, size_of
 from handloom._tape import Function
@@ -184,4 +182,4 @@ def roi_pool(
 def _rois(op: str, boxes: Any, x: TensorLike) -> Array:
     if isinstance(boxes, (list, tuple)):
         boxes = [array_of(b) for b in boxes]
-    return rois_of(op, array_of(boxes), np.asarray(array_of(x)).dtype)
+    return rois_of(op, array_of(boxes), array_of(x))

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import kernels
 from .._arrays import Array
+from .._device_array import on_host
 from .objects import Objects
 
 
@@ -78,6 +79,7 @@ def balanced_sample(
         positive: The largest part of positives; negatives fill the rest.
         rng: Chooses.
     """
+    match = on_host(match)
     found, empty = np.flatnonzero(match >= 0), np.flatnonzero(match == -1)
     most = min(len(found), int(count * positive))
     rest = min(len(empty), count - most)
@@ -96,6 +98,7 @@ def hard_negatives(loss: Array, match: Array, ratio: float = 3.0, least: int = 3
         ratio: How many for each positive anchor.
         least: How many at least.
     """
+    loss, match = on_host(loss), on_host(match)
     empty = np.flatnonzero(match == -1)
     wanted = max(int(ratio * np.count_nonzero(match >= 0)), least)
     order = np.argsort(-loss[empty], kind="stable")

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import kernels
 from .._arrays import Array
+from .._device_array import on_host
 from .objects import Objects
 
 
@@ -37,7 +38,7 @@ def detections(
     Returns:
         Objects with scores, the surest first. A box or score that is no number is left out.
     """
-    boxes, scores = np.asarray(boxes), np.asarray(scores)
+    boxes, scores = np.asarray(on_host(boxes)), np.asarray(on_host(scores))
     anchors, classes = scores.shape
     if boxes.shape not in ((anchors, 4), (anchors, classes, 4)):
         raise ValueError(
