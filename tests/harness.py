@@ -241,6 +241,8 @@ def check_gradient_dtype(op: Op, case: Case) -> None:
 def beside(x: Any, value: Any) -> Any:
     """An array on the device of x."""
     return hl.cuda.array(value, x.index) if isinstance(x, hl.cuda.Array) else value
+
+
 # ---- the same on a GPU ---------------------------------------------------------------------------
 def _each(value: Any, f: Callable[[Any], Any]) -> Any:
     if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):

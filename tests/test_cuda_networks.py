@@ -122,20 +122,22 @@ def trained(name: str, device: str, optimizer: Callable[[Any], Any]) -> tuple[li
         step.step()
         assert loss.device == ("cpu" if device == "cpu" else "cuda:0")
         losses.append(loss.item())
-    return losses, model.cpu().state_dict() if hasattr(model, "cpu") else model.to("cpu")
+    return losses, model.cpu().state_dict()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_training_agrees_with_the_cpu(name: str) -> None:
-    def adam(parameters: Any) -> Any:
-        return optim.AdamW(parameters, lr=1e-2)
+    def sgd(
+        parameters: Any,
+    ) -> Any:  # Adam would make much of a gradient that is 0 but for rounding
+        return optim.SGD(parameters, lr=0.05, momentum=0.9)
 
-    here, state = trained(name, "cpu", adam)
-    there, moved = trained(name, "cuda", adam)
+    here, state = trained(name, "cpu", sgd)
+    there, moved = trained(name, "cuda", sgd)
     np.testing.assert_allclose(there, here, rtol=2e-4)
     assert here[-1] < here[0]
     for key, value in state.items():
-        np.testing.assert_allclose(moved[key], value, rtol=0.02, atol=2e-3, err_msg=key)
+        np.testing.assert_allclose(moved[key], value, rtol=1e-3, atol=1e-5, err_msg=key)
 
 
 @pytest.mark.parametrize(

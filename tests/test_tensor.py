@@ -494,8 +494,11 @@ def test_astype_and_to():
     for bad in ("float16", "nonsense", complex):
         with pytest.raises(TypeError, match="dtype"):
             x.astype(bad)
-    with pytest.raises(ValueError, match="cuda"):
-        x.to("cuda")
+    if not hl.cuda.is_available():
+        with pytest.raises(RuntimeError, match="'cuda' cannot be used"):
+            x.to("cuda")
+    with pytest.raises(ValueError, match="cuda:x"):
+        x.to("cuda:x")
 
 
 def test_tensors_hash_by_identity_and_copy_deeply():

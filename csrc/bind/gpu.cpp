@@ -276,8 +276,15 @@ py::list kernels() {
   std::vector<GpuApi::Kernel> rows(size_t(api.kernels(nullptr, 0)));
   api.kernels(rows.data(), int(rows.size()));
   py::list all;
-  for (const auto& r : rows) all.append(py::make_tuple(r.name, r.types, r.layer));
+  for (const auto& r : rows) all.append(py::make_tuple(r.name, r.types, r.layer, r.hash));
   return all;
+}
+
+void choose(const std::vector<bool>& flags) {
+  const GpuApi& api = loaded("cuda");
+  std::vector<unsigned char> bytes(flags.begin(), flags.end());
+  bytes.resize(size_t(api.kernels(nullptr, 0)), 0);
+  api.choose(bytes.data());
 }
 
 py::object empty(const Dims& shape, py::handle dtype, int device) {
@@ -417,6 +424,7 @@ void register_gpu(py::module_& m) {
   g.def("info", &info, py::arg("device"));
   g.def("memory", &memory, py::arg("device"));
   g.def("kernels", &kernels);
+  g.def("choose", &choose, py::arg("flags"));
   g.def(
       "set_default",
       [](int device) {

@@ -67,8 +67,11 @@ struct GpuApi {
     const char* name;
     unsigned types;
     const char* layer;  // "simt", "mma", "sm90a"
+    const char* hash;   // of its source, see source_hash.py; "" where the build has none
   };
   int (*kernels)(Kernel* rows, int capacity);
+  // The op tables anew, with the entries of those rows whose flag is set. Before any kernel runs.
+  void (*choose)(const unsigned char* flags);
 };
 
 constexpr int kGpuOutOfMemory = 2;

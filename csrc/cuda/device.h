@@ -34,7 +34,6 @@ __device__ __forceinline__ T shuffle_from(T v, int source) {
   return __shfl_sync(0xffffffffu, v, source);
 }
 __device__ __forceinline__ unsigned ballot(bool flag) { return __ballot_sync(0xffffffffu, flag); }
-__device__ __forceinline__ int count_bits(unsigned mask) { return __popc(mask); }
 __device__ __forceinline__ void sync_warp() { __syncwarp(); }
 
 __device__ __forceinline__ uint32_t mul_high(uint32_t a, uint32_t b) { return __umulhi(a, b); }

@@ -153,4 +153,24 @@ struct Sums {
   __device__ void merge(Part& p, const Part& q) const { p.add(q); }
 };
 
+// y (columns) = the sum of the rows of x (rows, columns).
+template <class T>
+struct RowSums : Sums<T> {
+  const T* x;
+  int64_t columns;
+  T* y;
+  __device__ int64_t start(int64_t o) const { return o; }
+  __device__ void take(Total<T>& p, int64_t o, int64_t row) const { p.add(x[row * columns + o]); }
+  __device__ void finish(int64_t o, const Total<T>& p) const { y[o] = T(p.value()); }
+};
+template <class T>
+int64_t sum_rows_bytes(int64_t rows, int64_t columns) {
+  return fold_bytes<RowSums<T>>(fold_cut(columns, rows, true));
+}
+template <class T>
+void sum_rows(const Ctx& ctx, int64_t rows, int64_t columns, const T* x, T* y,
+              unsigned char* scratch) {
+  fold(ctx, fold_cut(columns, rows, true), RowSums<T>{{}, x, columns, y}, scratch);
+}
+
 }  // namespace hl::cuda

@@ -26,6 +26,9 @@ __host__ __device__ constexpr auto ceil_div(A a, B b) {
   return (a + b - 1) / b;
 }
 
+// Bytes of scratch, so many that what follows is aligned for any type.
+constexpr int64_t aligned(int64_t bytes) { return ceil_div(bytes, int64_t(256)) * 256; }
+
 // Tells the caller of the running entry that a call failed: "<what>: <error> (file:line)". The first
 // failure is kept, invoke() raises it.
 void note_failure(cudaError_t error, const char* what, const char* file, int line);

@@ -11,16 +11,19 @@ struct Registered {
   const char* name;
   unsigned type;  // F32, F64 or RAW of kernels.h
   const char* layer;
+  const char* file;
   const void* entry;
-  const Registered* next;
-  Registered(const char* name, unsigned type, const char* layer, const void* entry);
+  bool chosen = true;
+  Registered* next;
+  Registered(const char* name, unsigned type, const char* layer, const char* file,
+             const void* entry);
 };
 
 }  // namespace hl::cuda
 
 #define HL_REGISTER_(name, T, bit, run, plan)                              \
   static const Entry<name##_t<T>> name##_##T##_entry = {#name, run, plan}; \
-  static const Registered name##_##T##_registered(#name, bit, "simt", &name##_##T##_entry)
+  static Registered name##_##T##_registered(#name, bit, "simt", __FILE__, &name##_##T##_entry)
 #define HL_CUDA_KERNEL(name)                                        \
   HL_REGISTER_(name, float, 1u, &name<float>, &name##_plan<float>); \
   HL_REGISTER_(name, double, 2u, &name<double>, &name##_plan<double>)

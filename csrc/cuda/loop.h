@@ -78,7 +78,27 @@ __device__ T block_reduce(T v, T* room, Op op) {
   return all;
 }
 
-// f(row) by a whole block for every row in [0, rows); f may use block_reduce.
+// The sum of v over the threads in front, and in `all` over the block. `room` as block_reduce's.
+template <class T>
+__device__ T block_scan(T v, T* room, T& all) {
+  T sum = v;
+  for (int by = 1; by < kWarp; by *= 2) {
+    const T before = shuffle_up(sum, by);
+    if (lane() >= by) sum += before;
+  }
+  __syncthreads();  // room may still be read from the last call
+  if (lane() == kWarp - 1) room[threadIdx.x / kWarp] = sum;
+  __syncthreads();
+  T front = 0;
+  all = 0;
+  for (unsigned w = 0; w < blockDim.x / kWarp; ++w) {
+    if (w < threadIdx.x / kWarp) front += room[w];
+    all += room[w];
+  }
+  return front + sum - v;
+}
+
+// f(row) by a whole block for every row in [0, rows); f may use block_reduce and block_scan.
 template <class F>
 __global__ void __launch_bounds__(kThreads) rows_kernel(int64_t rows, F f) {
   HL_SHARED(unsigned char, room);

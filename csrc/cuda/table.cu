@@ -3,6 +3,12 @@
 #include "cuda/kernel.h"
 #include "cuda/runtime.h"
 
+#if __has_include("source_hashes.h")
+#include "source_hashes.h"  // made by the build
+#else
+#define HL_SOURCE_HASHES(X)
+#endif
+
 namespace hl::cuda {
 namespace {
 
@@ -12,8 +18,8 @@ constexpr int kKernels = 0
 #undef HL_KERNEL
     ;
 
-const Registered*& head() {
-  static const Registered* first = nullptr;
+Registered*& head() {
+  static Registered* first = nullptr;
   return first;
 }
 
@@ -22,11 +28,33 @@ bool same(const char* a, const char* b) {
   return *a == *b;
 }
 
+int rank(const Registered& r) { return same(r.layer, "simt") ? 0 : same(r.layer, "mma") ? 1 : 2; }
+
+// The entry of the fastest layer that may be used.
 const void* find(const char* name, unsigned type) {
+  const Registered* best = nullptr;
   for (const Registered* r = head(); r; r = r->next) {
-    if (r->type == type && same(r->name, name)) return r->entry;
+    const bool fits = r->chosen && r->type == type && same(r->name, name);
+    if (fits && (!best || rank(*r) > rank(*best))) best = r;
   }
-  return nullptr;
+  return best ? best->entry : nullptr;
+}
+
+bool ends_with(const char* text, const char* end) {
+  const char* t = text;
+  const char* e = end;
+  while (*t) ++t;
+  while (*e) ++e;
+  while (e > end && t > text && e[-1] == t[-1]) --e, --t;
+  return e == end;
+}
+
+const char* hash_of(const char* file) {
+#define HL_HASH(path, hash) \
+  if (ends_with(file, "csrc/" path)) return hash;
+  HL_SOURCE_HASHES(HL_HASH)
+#undef HL_HASH
+  return file ? "" : nullptr;
 }
 
 template <class F>
@@ -34,6 +62,9 @@ void fill(const Entry<F>*& slot, const char* name, unsigned type) {
   static Entry<F> missing[kKernels];
   static int used = 0;
   const void* found = find(name, type);
+  for (int i = 0; i < used && !found; ++i) {
+    if (same(missing[i].name, name)) found = &missing[i];
+  }
   if (!found) found = &(missing[used++] = {name, nullptr, nullptr});
   slot = static_cast<const Entry<F>*>(found);
 }
@@ -51,9 +82,17 @@ const OpTable<T>* table() {
 int kernels(GpuApi::Kernel* rows, int capacity) {
   int n = 0;
   for (const Registered* r = head(); r; r = r->next, ++n) {
-    if (n < capacity) rows[n] = {r->name, r->type, r->layer};
+    if (n < capacity) rows[n] = {r->name, r->type, r->layer, hash_of(r->file)};
   }
   return n;
+}
+
+void choose(const unsigned char* flags) {
+  int n = 0;
+  for (Registered* r = head(); r; r = r->next) r->chosen = flags[n++] != 0;
+  table<float>();
+  table<double>();
+  table<void>();
 }
 
 GpuApi make() {
@@ -66,13 +105,15 @@ GpuApi make() {
   api.f64 = table<double>();
   api.raw = table<void>();
   api.kernels = &kernels;
+  api.choose = &choose;
   return api;
 }
 
 }  // namespace
 
-Registered::Registered(const char* name, unsigned type, const char* layer, const void* entry)
-    : name(name), type(type), layer(layer), entry(entry), next(head()) {
+Registered::Registered(const char* name, unsigned type, const char* layer, const char* file,
+                       const void* entry)
+    : name(name), type(type), layer(layer), file(file), entry(entry), next(head()) {
   head() = this;
 }
 

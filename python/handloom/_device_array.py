@@ -266,6 +266,27 @@ def _like(make: Callable[..., Host]) -> Callable[..., Array]:
     return function
 
 
+def by_numpy(function: Callable[..., Any], *operands: Any, **options: Any) -> Any:
+    """NumPy's function; of device arrays it is computed on the host, and the result goes back.
+
+    Raises:
+        ValueError: Some arrays are on a GPU, others are not.
+    """
+    like = next((a for a in operands if isinstance(a, Array)), None)
+    if like is not None and any(isinstance(a, np.ndarray) for a in operands):
+        raise ValueError(
+            f"{function.__name__}: an operand is on the CPU but another is on {like.device}; move "
+            'one of them, for example with .to("cuda") or .cpu()'
+        )
+    return beside(np.asarray(function(*map(on_host, operands), **options)), like)
+
+
+def _diagonal(subscripts: str, a: Array) -> Array:
+    if subscripts != "...ii->...i":  # NumPy makes a view of this one alone
+        raise TypeError(f"einsum: {subscripts!r} of a device array; use hl.einsum")
+    return a._view(np.einsum(subscripts, a._layout))
+
+
 def _flip(m: Array, axis: Any = None) -> Array:
     if m.ndim == 0 and axis is None:
         return m  # where NumPy would read the element
@@ -273,6 +294,7 @@ def _flip(m: Array, axis: Any = None) -> Array:
 
 
 _FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    np.einsum: _diagonal,
     np.flip: _flip,
     np.empty_like: _like(np.empty),
     np.full_like: _like(np.full),
@@ -392,14 +414,3 @@ def place(a: Any, index: int) -> Any:
     if index_of(a) == index:
         return a
     return a.numpy() if index < 0 else array(a, index)
-
-
-def beside(like: Any, a: Host) -> Any:
-    """A host array where `like` is: constants that a layer makes for its input."""
-    return array(a, like.index) if isinstance(like, Array) else a
-
-
-def zeros_beside(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
-    """Zeros where `like` is, of its dtype unless another is named."""
-    wanted = like.dtype if dtype is None else dtype
-    return zeros(shape, wanted, like.index) if isinstance(like, Array) else np.zeros(shape, wanted)

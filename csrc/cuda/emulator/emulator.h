@@ -101,7 +101,6 @@ inline unsigned ballot(bool flag) {
   emulator::end_exchange();
   return all;
 }
-inline int count_bits(unsigned mask) { return __builtin_popcount(mask); }
 inline void sync_warp() { emulator::sync_warp("__syncwarp"); }
 
 inline uint32_t mul_high(uint32_t a, uint32_t b) { return uint32_t((uint64_t(a) * b) >> 32); }

@@ -10,8 +10,6 @@ namespace {
 constexpr const char* kInOrder =
     "what stays depends on what stayed before: one block goes in order";
 
-int64_t aligned(int64_t bytes) { return ceil_div(bytes, int64_t(256)) * 256; }
-
 template <class T>
 struct Box {
   T x1, y1, x2, y2, area;

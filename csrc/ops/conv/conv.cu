@@ -3,10 +3,10 @@
 #include "ops/conv/conv.h"
 
 #include "cuda/divide.h"
+#include "cuda/fold.h"
 #include "cuda/gemm.h"
 #include "cuda/kernel.h"
 #include "cuda/loop.h"
-#include "cuda/partial.h"
 #include "cuda/unary.h"
 
 namespace hl::cuda {
@@ -244,34 +244,41 @@ void conv_backward_data(Ctx& ctx, const ConvShape& s, const T* dy, const T* w, c
 // ---- backward to the weights -----------------------------------------------------------------------
 
 // Parts of the sum over all pixels: so many that the card is busy and that a part's sum, in T, is short.
-constexpr int64_t kBusyTiles = 512, kShortSum = 8192, kMostScratch = int64_t(256) << 20;
+constexpr int64_t kBusyTiles = 512, kBusyThreads = 1 << 17, kShortSum = 8192, kLeastPart = 64;
+constexpr int64_t kMostScratch = int64_t(256) << 20;
 
 template <class T>
 int64_t weight_parts(const ConvShape& s) {
   const int64_t pixels = s.N * product(s.out), n = weights(s);
-  if (few(s, s.K)) return parts_of(n, pixels);
-  const int64_t tiles =
-      s.groups * ceil_div(s.K / s.groups, int64_t(kTile)) * ceil_div(n / s.K, int64_t(kTile));
-  int64_t parts = ceil_div(kBusyTiles, tiles < 1 ? 1 : tiles);
-  const int64_t most = ceil_div(pixels, 4 * kLeastPart), least = ceil_div(pixels, kShortSum);
-  parts = parts > most ? most : parts < least ? least : parts;
-  const int64_t fit = kMostScratch / (n < 1 ? 1 : n * int64_t(sizeof(T)));
-  parts = parts > fit ? fit : parts;
+  if (n == 0) return 1;
+  const auto least = [](int64_t a, int64_t b) { return a < b ? a : b; };
+  const int64_t fit = kMostScratch / (n * int64_t(sizeof(T)));
+  int64_t parts = 0;
+  if (few(s, s.K)) {
+    parts = least(ceil_div(kBusyThreads, n), ceil_div(pixels, kLeastPart));
+  } else {
+    const int64_t tiles =
+        s.groups * ceil_div(s.K / s.groups, int64_t(kTile)) * ceil_div(n / s.K, int64_t(kTile));
+    parts = least(ceil_div(kBusyTiles, tiles), ceil_div(pixels, 4 * kLeastPart));
+    if (parts * kShortSum < pixels) parts = ceil_div(pixels, kShortSum);
+  }
+  parts = least(parts, fit);
   return parts < 1 ? 1 : parts;
 }
 
 template <class T>
 Plan conv_backward_weight_plan(const ConvShape& s) {
-  const int64_t parts = s.K * s.C == 0 ? 1 : weight_parts<T>(s);
-  const int64_t partial = parts > 1 ? parts * weights(s) * int64_t(sizeof(T)) : 0;
-  const int64_t bias = column_sums_bytes(s.N * product(s.out), s.K);
+  const int64_t parts = weight_parts<T>(s), n = weights(s);
+  const int64_t partial =
+      parts > 1 ? aligned(parts * n * int64_t(sizeof(T))) + sum_rows_bytes<T>(parts, n) : 0;
+  const int64_t bias = sum_rows_bytes<T>(s.N * product(s.out), s.K);
   return conv_plan<T>(s, few(s, s.K), partial > bias ? partial : bias);
 }
 
 template <class T>
 void conv_backward_weight(Ctx& ctx, const ConvShape& s, const T* dy, const T* x, T* dw, T* db) {
   const int64_t pixels = s.N * product(s.out), n = weights(s);
-  if (db) column_sums(ctx, pixels, s.K, dy, ctx.shared, db);
+  if (db) sum_rows(ctx, pixels, s.K, dy, db, ctx.shared);
   if (!dw || n == 0) return;
   const int64_t c_group = s.C / s.groups, k_group = s.K / s.groups, depth = n / s.K;
   const int64_t parts = weight_parts<T>(s), length = ceil_div(pixels, parts);
@@ -320,7 +327,9 @@ void conv_backward_weight(Ctx& ctx, const ConvShape& s, const T* dy, const T* x,
           to[part * n + (g * k_group + i) * depth + j] = sum;
         });
   }
-  if (parts > 1) add_parts(ctx, parts, n, to, dw);
+  if (parts > 1) {
+    sum_rows(ctx, parts, n, to, dw, ctx.shared + aligned(parts * n * int64_t(sizeof(T))));
+  }
 }
 
 HL_CUDA_KERNEL(conv_forward);

@@ -3,7 +3,7 @@
 #include "cuda/divide.h"
 #include "cuda/kernel.h"
 #include "cuda/loop.h"
-#include "cuda/radix.h"
+#include "cuda/sort.h"
 #include "ops/regions/regions.h"
 
 namespace hl::cuda {
@@ -25,9 +25,11 @@ int64_t most_pairs(const GroupShape& s) {
   return (8 * s.R < all ? 8 * s.R : all) + 4 * s.R + 8;
 }
 
+// A pair or a place in the list, and the edge between two pixels that shows it.
+using Edge = Item<uint64_t>;
+
 struct Memory {
-  int64_t *key[2], *edge[2];
-  void* room;
+  void *sorted, *sorted_again;
   int64_t* totals;  // pairs found, regions in the end
   Pair* pairs;
   float* histogram;  // (2 R - 1, F B), counts at first
@@ -35,7 +37,6 @@ struct Memory {
   int32_t* first;    // of the pairs with a region, the place of the first
   int64_t bytes;
 };
-int64_t aligned(int64_t bytes) { return ceil_div(bytes, int64_t(256)) * 256; }
 Memory memory_of(const GroupShape& s, unsigned char* start) {
   const int64_t edges = 2 * s.H * s.W, regions = regions_of(s);
   unsigned char* p = start;
@@ -45,11 +46,8 @@ Memory memory_of(const GroupShape& s, unsigned char* start) {
     return mine;
   };
   Memory m = {};
-  for (int i = 0; i < 2; ++i) {
-    m.key[i] = reinterpret_cast<int64_t*>(take(edges * 8));
-    m.edge[i] = reinterpret_cast<int64_t*>(take(edges * 8));
-  }
-  m.room = take(radix_bytes(edges));
+  m.sorted = take(sort_bytes<uint64_t>(1, edges));
+  m.sorted_again = take(sort_bytes<uint64_t>(1, edges));
   m.totals = reinterpret_cast<int64_t*>(take(2 * 8));
   m.pairs = reinterpret_cast<Pair*>(take(most_pairs(s) * int64_t(sizeof(Pair))));
   m.histogram = reinterpret_cast<float*>(take(regions * s.F * s.B * 4));
@@ -124,32 +122,30 @@ void list_pairs(const Ctx& ctx, const GroupShape& s, const Memory& m, const int6
                 const int64_t* size) {
   const int64_t edges = 2 * s.H * s.W, none = s.R * s.R;
   const Divider by_width = divide_by(s.W);
-  int64_t* key = m.key[0];
-  each(ctx, edges, [=] __device__(int64_t e) {
-    const int64_t p = e / 2;
-    int64_t y = p;
-    const int64_t x = last_index(y, by_width), down = e % 2;
-    const bool inside = down ? y + 1 < s.H : x + 1 < s.W;
-    const int64_t a = label[p], b = inside ? label[p + (down ? s.W : 1)] : a;
-    key[e] = a == b ? none : a < b ? a * s.R + b : b * s.R + a;
-  });
-  int last = sort_by_key<int64_t>(ctx, edges, bits_of(uint64_t(none)), m.key, m.edge, m.room);
+  const Edge* pair =
+      sort_lines<uint64_t>(ctx, 1, edges, m.sorted, [=] __device__(int64_t, int64_t e) -> uint64_t {
+        const int64_t p = e / 2, down = e % 2;
+        int64_t y = p;
+        const int64_t x = last_index(y, by_width);
+        const bool inside = down ? y + 1 < s.H : x + 1 < s.W;
+        const int64_t a = label[p], b = inside ? label[p + (down ? s.W : 1)] : a;
+        return uint64_t(a == b ? none : a < b ? a * s.R + b : b * s.R + a);
+      });
   // Of equal pairs the first edge stays, and these are brought back into their order.
-  const int64_t *pair = m.key[last], *edge = m.edge[last];
-  int64_t* place = m.key[1 - last];
-  each(ctx, edges, [=] __device__(int64_t i) {
-    place[i] = pair[i] == none || (i > 0 && pair[i] == pair[i - 1]) ? edges : edge[i];
-  });
-  int64_t* const keys[2] = {m.key[1 - last], m.key[last]};
-  last = sort_by_key<int64_t>(ctx, edges, bits_of(uint64_t(edges)), keys, m.edge, m.room);
-  const int64_t *found = keys[last], most = most_pairs(s);
+  const Edge* found = sort_lines<uint64_t>(
+      ctx, 1, edges, m.sorted_again, [=] __device__(int64_t, int64_t i) -> uint64_t {
+        const bool known = i > 0 && pair[i].key == pair[i - 1].key;
+        return known || pair[i].key == uint64_t(none) ? uint64_t(edges) : pair[i].index;
+      });
+  const int64_t most = most_pairs(s);
   each(ctx, 1, [=] __device__(int64_t) {
-    const int64_t n = lower_bound(found, edges, edges);
+    const int64_t n = rank_of(found, edges, Edge{uint64_t(edges), 0});
     m.totals[0] = n < most ? n : most;
   });
   each(ctx, most, [=] __device__(int64_t i) {
     if (i >= m.totals[0]) return;
-    const int64_t p = found[i] / 2, a = label[p], b = label[p + (found[i] % 2 ? s.W : 1)];
+    const int64_t edge = int64_t(found[i].key), p = edge / 2;
+    const int64_t a = label[p], b = label[p + (edge % 2 ? s.W : 1)];
     m.pairs[i].a = int32_t(a < b ? a : b), m.pairs[i].b = int32_t(a < b ? b : a);
   });
   each_row(ctx, ceil_div(most, int64_t(kThreads / kWarp)), [=] __device__(int64_t block, void*) {

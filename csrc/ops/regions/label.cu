@@ -1,7 +1,6 @@
 #include "cuda/divide.h"
 #include "cuda/kernel.h"
 #include "cuda/loop.h"
-#include "cuda/radix.h"
 #include "ops/regions/forest.cuh"
 #include "ops/regions/regions.h"
 

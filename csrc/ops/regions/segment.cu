@@ -1,7 +1,7 @@
 #include "cuda/divide.h"
 #include "cuda/kernel.h"
 #include "cuda/loop.h"
-#include "cuda/radix.h"
+#include "cuda/sort.h"
 #include "ops/regions/forest.cuh"
 #include "ops/regions/regions.h"
 
@@ -16,28 +16,25 @@ __device__ int64_t step_x(int64_t d) { return d == 1 ? 0 : d == 3 ? -1 : 1; }
 // behind all others.
 constexpr uint32_t kOutside = 0xffffffffu;
 
+// A weight and the edge's number.
+using Edge = Item<uint32_t>;
+
 struct Memory {
-  int64_t* edge[2];
-  uint32_t* weight[2];
+  Edge* edges;
+  int64_t* count;
   int32_t *parent, *size;
   float* inner;
-  int64_t* count;
-  void* room;
   int64_t bytes;
 };
 Memory memory_of(const SegmentShape& s, unsigned char* p) {
-  const int64_t n = s.H * s.W;
+  const int64_t n = s.H * s.W, edges = sort_bytes<uint32_t>(1, 4 * n);
   Memory m = {};
-  m.edge[0] = reinterpret_cast<int64_t*>(p), m.edge[1] = m.edge[0] + 4 * n;
-  m.count = m.edge[1] + 4 * n;
-  unsigned char* room = reinterpret_cast<unsigned char*>(m.count + 1);
-  m.room = room;
-  m.weight[0] = reinterpret_cast<uint32_t*>(room + radix_bytes(4 * n));
-  m.weight[1] = m.weight[0] + 4 * n;
-  m.parent = reinterpret_cast<int32_t*>(m.weight[1] + 4 * n);
+  m.edges = reinterpret_cast<Edge*>(p);
+  m.count = reinterpret_cast<int64_t*>(p + edges);
+  m.parent = reinterpret_cast<int32_t*>(m.count + 1);
   m.size = m.parent + n;
   m.inner = reinterpret_cast<float*>(m.size + n);
-  m.bytes = 4 * n * (2 * 8 + 2 * 4) + 8 + radix_bytes(4 * n) + n * 12;
+  m.bytes = edges + 8 + n * 12;
   return m;
 }
 
@@ -64,10 +61,10 @@ __device__ float distance(const T* a, const T* b, int64_t C) {
 }
 
 // All that one thread does: joins, then numbers by first pixels.
-__device__ void join_edges(const SegmentShape& s, const Memory& m, const int64_t* edge,
-                           const float* weight, int64_t edges, int64_t* label) {
-  const auto ends = [&](int64_t e, int32_t& a, int32_t& b) {
-    const int64_t p = e / 4, d = e % 4;
+__device__ void join_edges(const SegmentShape& s, const Memory& m, const Edge* edge, int64_t edges,
+                           int64_t* label) {
+  const auto ends = [&](const Edge& e, int32_t& a, int32_t& b) {
+    const int64_t p = e.index / 4, d = e.index % 4;
     a = root_and_halve(m.parent, int32_t(p));
     b = root_and_halve(m.parent, int32_t(p + step_y(d) * s.W + step_x(d)));
   };
@@ -83,7 +80,8 @@ __device__ void join_edges(const SegmentShape& s, const Memory& m, const int64_t
   for (int64_t i = 0; i < edges; ++i) {
     ends(edge[i], a, b);
     if (a == b) continue;
-    const float w = weight[i];
+    float w;
+    memcpy(&w, &edge[i].key, sizeof w);
     const float first = m.inner[a] + float(s.k) / float(m.size[a]);
     const float second = m.inner[b] + float(s.k) / float(m.size[b]);
     if (w <= first && w <= second) m.inner[join(a, b)] = w;
@@ -111,23 +109,19 @@ void graph_segment(Ctx& ctx, const SegmentShape& s, const T* x, int64_t* label, 
   const Divider by_width = divide_by(s.W);
   each(ctx, n,
        [=] __device__(int64_t p) { m.parent[p] = int32_t(p), m.size[p] = 1, m.inner[p] = 0; });
-  each(ctx, 4 * n, [=] __device__(int64_t e) {
-    const int64_t p = e / 4, d = e % 4;
-    int64_t i = p;
-    const int64_t z = last_index(i, by_width) + step_x(d), y = i + step_y(d);
-    uint32_t bits = kOutside;
-    if (y < s.H && z >= 0 && z < s.W) {
-      const float w = distance(x + p * s.C, x + (y * s.W + z) * s.C, s.C);
-      memcpy(&bits, &w, sizeof bits);
-    }
-    m.weight[0][e] = bits;
-  });
-  const int last = sort_by_key<uint32_t>(ctx, 4 * n, 32, m.weight, m.edge, m.room);
-  const int64_t* edge = m.edge[last];
-  const uint32_t* weight = m.weight[last];
+  const Edge* edge =
+      sort_lines<uint32_t>(ctx, 1, 4 * n, m.edges, [=] __device__(int64_t, int64_t e) -> uint32_t {
+        const int64_t p = e / 4, d = e % 4;
+        int64_t i = p;
+        const int64_t z = last_index(i, by_width) + step_x(d), y = i + step_y(d);
+        if (y >= s.H || z < 0 || z >= s.W) return kOutside;
+        const float w = distance(x + p * s.C, x + (y * s.W + z) * s.C, s.C);
+        uint32_t bits;
+        memcpy(&bits, &w, sizeof bits);
+        return bits;
+      });
   each(ctx, 1, [=] __device__(int64_t) {
-    const int64_t edges = lower_bound(weight, 4 * n, kOutside);
-    join_edges(s, m, edge, reinterpret_cast<const float*>(weight), edges, label);
+    join_edges(s, m, edge, rank_of(edge, 4 * n, Edge{kOutside, 0}), label);
   });
   const cudaStream_t stream = static_cast<cudaStream_t>(ctx.stream);
   HL_CHECK(cudaMemcpyAsync(count, m.count, 8, cudaMemcpyDefault, stream));

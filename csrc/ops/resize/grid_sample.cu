@@ -1,6 +1,6 @@
 #include "cuda/kernel.h"
 #include "cuda/loop.h"
-#include "cuda/radix.h"
+#include "cuda/sort.h"
 #include "ops/resize/grid.cuh"
 
 namespace hl::cuda {
@@ -132,6 +132,7 @@ void to_grid(const Ctx& ctx, const GridShape& s, const T* dy, const T* x, const 
 // Points are sorted by the cell of pixels in which they lie, known by its lower corner, which may be
 // one before the first. Then each pixel adds up what the cells around it hold, in the order of the
 // grid.
+using Point = Item<uint64_t>;
 struct Cells {
   int64_t of_image, all;  // `all` is the number of the points that touch no image
 };
@@ -142,39 +143,24 @@ Cells cells_of(const GridShape& s) {
   return c;
 }
 
-struct Sorted {
-  int64_t *key[2], *point[2];
-  void* room;
-  int64_t bytes;
-};
-Sorted sorted_in(const GridShape& s, unsigned char* memory) {
-  const int64_t n = s.N * points_of(s);
-  int64_t* p = reinterpret_cast<int64_t*>(memory);
-  return {{p, p + n}, {p + 2 * n, p + 3 * n}, p + 4 * n, 4 * n * 8 + radix_bytes(n)};
-}
-
 template <class T, int D>
 void to_image(const Ctx& ctx, const GridShape& s, const T* dy, const T* grid, T* dx) {
   const int64_t points = points_of(s), n_points = s.N * points;
   const Cells cells = cells_of(s);
-  const Sorted sorted = sorted_in(s, ctx.shared);
   const Divider by_points = divide_by(points), by_c = divide_by(s.C);
-  int64_t* key = sorted.key[0];
-  each(ctx, n_points, [=] __device__(int64_t i) {
-    const Place<T, D> p = find_place<T, D>(s, grid + i * D);
-    int64_t cell = quotient(i, by_points);
-    bool touches = true;
+  const Point* found = sort_lines<uint64_t>(
+      ctx, 1, n_points, ctx.shared, [=] __device__(int64_t, int64_t i) -> uint64_t {
+        const Place<T, D> p = find_place<T, D>(s, grid + i * D);
+        int64_t cell = quotient(i, by_points);
+        bool touches = true;
 #pragma unroll
-    for (int a = D - 1; a >= 0; --a) {
-      const int64_t size = s.in[2 - a];
-      touches = touches && p.corner[a] >= -1 && p.corner[a] < size;
-      cell = cell * (size + 1) + p.corner[a] + 1;
-    }
-    key[i] = touches ? cell : cells.all;
-  });
-  const int last = sort_by_key<int64_t>(ctx, n_points, bits_of(uint64_t(cells.all)), sorted.key,
-                                        sorted.point, sorted.room);
-  const int64_t *found = sorted.key[last], *list = sorted.point[last];
+        for (int a = D - 1; a >= 0; --a) {
+          const int64_t size = s.in[2 - a];
+          touches = touches && p.corner[a] >= -1 && p.corner[a] < size;
+          cell = cell * (size + 1) + p.corner[a] + 1;
+        }
+        return uint64_t(touches ? cell : cells.all);
+      });
   const Block3 block = block_of(s.in);
   const int corners = s.mode == SampleMode::kNearest ? 1 : 1 << D;
   each(ctx, s.N * pixels_of(s) * s.C, [=] __device__(int64_t i) {
@@ -187,11 +173,14 @@ void to_image(const Ctx& ctx, const GridShape& s, const T* dy, const T* grid, T*
       for (int a = D - 1; a >= 0; --a) {
         cell = cell * (s.in[2 - a] + 1) + at[2 - a] + 1 - (b >> a & 1);
       }
-      for (int64_t k = lower_bound(found, n_points, cell); k < n_points && found[k] == cell; ++k) {
-        const Place<T, D> p = find_place<T, D>(s, grid + list[k] * D);
+      const uint64_t key = uint64_t(cell);
+      int64_t k = rank_of(found, n_points, Point{key, 0});
+      for (; k < n_points && found[k].key == key; ++k) {
+        const int64_t point = int64_t(found[k].index);
+        const Place<T, D> p = find_place<T, D>(s, grid + point * D);
         T weight;
         corner_at(s, p, b, weight);
-        if (weight != 0) sum += weight * dy[list[k] * s.C + c];
+        if (weight != 0) sum += weight * dy[point * s.C + c];
       }
     }
     dx[i] = T(sum);
@@ -201,7 +190,7 @@ void to_image(const Ctx& ctx, const GridShape& s, const T* dy, const T* grid, T*
 template <class T>
 Plan grid_sample_backward_plan(const GridShape& s) {
   Plan p = grid_plan<T>(s, "points sorted by cell", 2);
-  p.shared_bytes = sorted_in(s, nullptr).bytes;
+  p.shared_bytes = sort_bytes<uint64_t>(1, s.N * points_of(s));
   return p;
 }
 template <class T, int D>

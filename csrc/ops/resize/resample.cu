@@ -127,7 +127,6 @@ struct Runs {
   int64_t longest;
 };
 
-int64_t aligned(int64_t bytes) { return ceil_div(bytes, int64_t(256)) * 256; }
 template <class T>
 int64_t table_bytes(const ResampleShape& s, int axis) {
   return aligned((2 * s.out[axis] + 2 * s.in[axis]) * 8 +

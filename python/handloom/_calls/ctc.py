@@ -8,7 +8,7 @@ import numpy as np
 
 from .._arrays import Array
 from .._device_array import Array as DeviceArray
-from .._device_array import array as upload
+from .._device_array import beside, on_host
 
 
 def index_arrays(
@@ -20,13 +20,11 @@ def index_arrays(
         ValueError: Targets in one row whose number is not the sum of `target_lengths`.
     """
     given = (targets, input_lengths, target_lengths)
-    on_gpu = next((value for value in given if isinstance(value, DeviceArray)), None)
-    if on_gpu is not None:
-        # Labels in one row are cut on the host, which checks them anyway.
-        if targets.ndim != 1 or not all(isinstance(value, DeviceArray) for value in given):
-            return given
-        rows, _, _ = index_arrays(op, *(value.numpy() for value in given))
-        return upload(rows, on_gpu.index), input_lengths, target_lengths
+    if any(isinstance(value, DeviceArray) for value in given):
+        if targets.ndim == 1:  # cut on the host, which checks the labels anyway
+            rows, _, _ = index_arrays(op, *map(on_host, given))
+            targets = beside(rows, targets)
+        return targets, input_lengths, target_lengths
     labels, steps, sizes = (np.ascontiguousarray(value) for value in given)
     if (
         labels.ndim == 1

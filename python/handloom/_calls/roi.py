@@ -25,10 +25,10 @@ def rois_of(op: str, boxes: Any, x: Any) -> Array:
         ValueError: An entry of the list is not (L, 4).
     """
     if not isinstance(boxes, (list, tuple)):
+        found: Any = boxes
         if isinstance(boxes, ARRAYS) and not boxes.flags.c_contiguous:
-            return boxes.copy()
-        found: Array = boxes
-        return found
+            found = boxes.copy()
+        return found  # type: ignore[no-any-return]
     dtype = x.dtype if isinstance(x, ARRAYS) else np.asarray(x).dtype
     rows = []
     for image, own in enumerate(boxes):

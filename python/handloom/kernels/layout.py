@@ -201,7 +201,7 @@ def embedding_backward(
     row = _padding_row("embedding_backward", padding_idx, num_rows)
     dw = _C.scatter_add_rows(dy, indices, num_rows)
     if row is not None:
-        dw[row] = 0
+        _C.fill(dw[row], 0)
     return dw
 
 

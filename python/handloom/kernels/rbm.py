@@ -20,12 +20,13 @@ from __future__ import annotations
 import operator
 from typing import Any, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 
 from .. import _C
 from ._options import choice, require_arrays
 from .dense import linear
+from .elementwise import add, mul, neg, sub
+from .layout import copy
 from .random import _seed
 from .reduce import sum as _sum
 
@@ -224,6 +225,6 @@ def rbm_free_energy(v: Array, w: Array, b: Array, c: Array, *, visible: str = "b
         )
     hidden = _sum(linear(v, w, c, activation="softplus"), axis=-1)
     if not gaussian:
-        return np.negative(hidden + linear(v, np.ascontiguousarray(b[None]))[..., 0])
-    off = v - b
-    return np.asarray(_sum(off * off, axis=-1) / 2 - hidden, v.dtype)
+        return neg(add(hidden, linear(v, copy(b)[None])[..., 0]))
+    off = sub(v, b)
+    return sub(mul(_sum(mul(off, off), axis=-1), 0.5), hidden)

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from handloom._device_array import beside, on_host
+
 from .. import nn, ops
 from ..autograd import no_grad
 from ..nn import functional as F
@@ -59,7 +61,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, memory: Tensor, lengths: Any) -> tuple[Tensor, Tensor]:
         """Returns what was found (N, T, H), and the weights (N, T, S)."""
-        counts = array_of(lengths)
+        counts = on_host(array_of(lengths))
         s = memory.shape[1]
         hidden = np.arange(s) >= counts[:, None, None]
         q = x if self.query is None else self.query(x)
@@ -70,11 +72,12 @@ class Attention(nn.Module):
             scores = ops.matmul(q, memory.transpose(1, 2)) * x.shape[-1] ** -0.5
         bell = None
         if self.kind == "local":
-            last = Tensor((counts - 1).astype(x.dtype)[:, None, None])
-            away = Tensor(np.arange(s, dtype=x.dtype)) - self.where(x) * last
-            hidden = hidden | (np.abs(away.numpy()) > self.window)
+            last = Tensor(beside((counts - 1).astype(x.dtype)[:, None, None], x._array))
+            away = Tensor(beside(np.arange(s, dtype=x.dtype), x._array)) - self.where(x) * last
+            hidden = hidden | (np.abs(away.detach().cpu().numpy()) > self.window)
             bell = ops.exp(away * away * (-2.0 / self.window**2))
-        weights = F.softmax(scores.masked_fill(np.broadcast_to(hidden, scores.shape), -1e9))
+        hidden = beside(np.broadcast_to(hidden, scores.shape), x._array)
+        weights = F.softmax(scores.masked_fill(hidden, -1e9))
         if bell is not None:
             weights = weights * bell
         if self.kind == "hard":

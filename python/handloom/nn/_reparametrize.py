@@ -143,7 +143,7 @@ def spectral_norm(
     delattr(module, name)
     module.register_parameter(name + "_orig", weight)
     for suffix, size in (("_u", rows), ("_v", columns)):
-        start = Tensor(np.empty(size, weight.dtype))
+        start = Tensor(np.zeros_like(weight._array, shape=(size,)))
         init.normal_(start)
         module.register_buffer(name + suffix, wrap(hook.unit(start._array)))
     hook.attach(module, weight)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from handloom import ops
+from handloom._device_array import beside, on_host
 from handloom.nn import init
 from handloom.nn.linear import Linear
 from handloom.nn.module import Module
@@ -174,6 +175,8 @@ class MultiheadAttention(Module):
                 mask = _both(mask, np.tri(t, s, dtype=np.bool_))
                 is_causal = False
             mask, bias = _longer(mask, bias, extra)
+        if mask is not None:
+            mask = beside(mask, a)
         options = options_for(
             "MultiheadAttention",
             causal="upper_left" if is_causal else False,
@@ -218,7 +221,7 @@ class MultiheadAttention(Module):
             if learned is not None:
                 parts[i] = ops.cat([parts[i], learned.expand(n, 1, e)], 1)
             if self.add_zero_attn:
-                zeros = Tensor(np.zeros((n, 1, e), parts[i].dtype))
+                zeros = Tensor(np.zeros_like(parts[i]._array, shape=(n, 1, e)))
                 parts[i] = ops.cat([parts[i], zeros], 1)
         return parts
 
@@ -231,7 +234,7 @@ def _masks(padding: Any, attn_mask: Any, n: int, t: int, s: int, heads: int) -> 
     mask: Array | None = None
     bias: Any = None
     if padding is not None:
-        a = array_of(padding)
+        a = on_host(array_of(padding))
         if a.shape != (n, s):
             raise ValueError(
                 f"MultiheadAttention: key_padding_mask has shape {a.shape}, expected {(n, s)}"
@@ -241,7 +244,7 @@ def _masks(padding: Any, attn_mask: Any, n: int, t: int, s: int, heads: int) -> 
         else:
             bias = ops.reshape(padding, (n, 1, 1, s))
     if attn_mask is not None:
-        a = array_of(attn_mask)
+        a = on_host(array_of(attn_mask))
         if a.shape not in ((t, s), (n * heads, t, s)):
             raise ValueError(
                 f"MultiheadAttention: attn_mask has shape {a.shape}, expected {(t, s)} or "
@@ -266,5 +269,5 @@ def _longer(mask: Array | None, bias: Any, extra: int) -> Masks:
         mask = np.pad(mask, [(0, 0)] * (mask.ndim - 1) + [(0, extra)], constant_values=True)
     if bias is not None:
         shape = (*bias.shape[:-1], extra)
-        bias = ops.cat([bias, Tensor(np.zeros(shape, bias.dtype))], -1)
+        bias = ops.cat([bias, Tensor(np.zeros_like(array_of(bias), shape=shape))], -1)
     return mask, bias

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from handloom import ops
+from handloom._device_array import beside
 from handloom.nn import init
 from handloom.nn.module import Module
 from handloom.nn.parameter import Parameter
@@ -161,7 +162,7 @@ class SinePositionEncoding(Module):
     def forward(self, x: Any, start: int = 0) -> Tensor:
         """x (N, T, E), the first of them at position `start` → the same."""
         end = _end("SinePositionEncoding", x, start, self.max_length)
-        out: Tensor = x + Tensor(self.table[start:end].astype(x.dtype))
+        out: Tensor = x + Tensor(beside(self.table[start:end].astype(x.dtype), array_of(x)))
         return out
 
 
@@ -226,7 +227,8 @@ class RotaryEmbedding(Module):
         both = np.concatenate([angles, angles], -1)[:, None]
         half = self.head_dim // 2
         turned = ops.cat([-x[..., half:], x[..., :half]], -1)
-        cos, sin = (Tensor(f(both).astype(x.dtype)) for f in (np.cos, np.sin))
+        waves = (f(both).astype(x.dtype) for f in (np.cos, np.sin))
+        cos, sin = (Tensor(beside(wave, array_of(x))) for wave in waves)
         return x * cos + turned * sin
 
 

@@ -256,7 +256,8 @@ class Module:
         if isinstance(target, str) and target.partition(":")[0] in ("cpu", "cuda", "gpu"):
             index = device_index(target, "to")
             for _, value in self._state_and_rest():
-                moved = place(value._array, index)
+                counter = value.ndim == 0 and value.dtype.kind == "i"  # counted on the host
+                moved = place(value._array, -1 if counter else index)
                 if moved is not value._array:
                     value._put(moved, [0])
             return self
@@ -274,6 +275,14 @@ class Module:
     def _state_and_rest(self) -> Iterator[tuple[str, Tensor]]:
         yield from self.named_parameters()
         yield from self.named_buffers()
+
+    def cpu(self: Self) -> Self:
+        """On the host."""
+        return self.to("cpu")
+
+    def cuda(self: Self, device: int = 0) -> Self:
+        """On a GPU."""
+        return self.to(f"cuda:{device}")
 
     def float(self: Self) -> Self:
         """float32 throughout."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from handloom import _C
-from handloom._device_array import ARRAYS
+from handloom._device_array import ARRAYS, beside, by_numpy
 from handloom._tape import Function
 from handloom.ops._common import Scalar, TensorLike, array_of, is_float
 from handloom.ops.elementwise import Unary
@@ -92,9 +92,9 @@ class Binary(Function):
     def forward(ctx, a: Array | float, b: Array | float, op: int) -> Array:
         ctx.op = op
         if isinstance(a, float):
-            a = np.asarray(a, b.dtype)  # type: ignore[union-attr]  # one of them is an array
+            a = beside(np.asarray(a, b.dtype), b)  # type: ignore[union-attr]  # it is an array
         elif isinstance(b, float):
-            b = np.asarray(b, a.dtype)
+            b = beside(np.asarray(b, a.dtype), a)
         y: Array = _binary(op, a, b, None)
         if ctx.need:
             ctx.saved = (a, b, y) if op == _POW else (a, b)
@@ -192,7 +192,7 @@ def _to_float(a: TensorLike, dtype: np.dtype[Any], op: str) -> TensorLike:
 
 def _integers(function: Any, a: Operand, b: Operand) -> Tensor:
     a, b = (v._array if isinstance(v, Tensor) else v for v in (a, b))
-    return wrap(np.asarray(function(a, b)))
+    return wrap(by_numpy(function, a, b))
 
 
 def add(a: Operand, b: Operand) -> Tensor:
@@ -283,7 +283,7 @@ def prelu(input: TensorLike, weight: TensorLike) -> Tensor:
 def neg(x: TensorLike) -> Tensor:
     """−x."""
     if not is_float(array_of(x)):
-        return wrap(np.asarray(np.negative(array_of(x))))
+        return wrap(by_numpy(np.negative, array_of(x)))
     out: Tensor = Unary().run1(x, _NEG, 0.0, 0.0)
     return out
 
@@ -291,7 +291,7 @@ def neg(x: TensorLike) -> Tensor:
 def abs(x: TensorLike) -> Tensor:
     """|x|; the gradient at 0 is 0."""
     if not is_float(array_of(x)):
-        return wrap(np.asarray(np.absolute(array_of(x))))
+        return wrap(by_numpy(np.absolute, array_of(x)))
     out: Tensor = Unary().run1(x, _ABS, 0.0, 0.0)
     return out
 
@@ -352,10 +352,13 @@ def where(condition: TensorLike, a: Operand, b: Operand) -> Tensor:
     if mask.dtype != np.bool_:
         raise TypeError(f"where: condition has dtype {mask.dtype}, expected bool")
     if not floating:
-        return wrap(np.where(mask, *(v._array if isinstance(v, Tensor) else v for v in (a, b))))
+        values = (v._array if isinstance(v, Tensor) else v for v in (a, b))
+        return wrap(by_numpy(np.where, mask, *values))
     other = a if isinstance(a, (Tensor, *ARRAYS)) else b
     dtype = other.dtype if isinstance(other, (Tensor, *ARRAYS)) else _F32
-    a, b = (np.asarray(v, dtype) if isinstance(v, (int, float)) else v for v in (a, b))
+    a, b = (
+        beside(np.asarray(v, dtype), mask) if isinstance(v, (int, float)) else v for v in (a, b)
+    )
     out: Tensor = Where().run((a, b, condition))
     return out
 

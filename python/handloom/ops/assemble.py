@@ -41,8 +41,11 @@ class Split(Function):
         return parts
 
     def backward(ctx, *dys: Array | None) -> Array:
-        dtype = next(g.dtype for g in dys if g is not None)
-        parts = [np.zeros(s, dtype) if g is None else g for g, s in zip(dys, ctx.shapes)]
+        like = next(g for g in dys if g is not None)
+        parts = [
+            np.zeros_like(like, shape=s, order="C") if g is None else g
+            for g, s in zip(dys, ctx.shapes)
+        ]
         return _C.concat(parts, ctx.axis)
 
 

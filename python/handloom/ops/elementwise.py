@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from handloom import _C
+from handloom._device_array import by_numpy
 from handloom._tape import Function
 from handloom.ops._common import TensorLike, array_of
 from handloom.tensor import FLOATS, Array, Tensor, wrap
@@ -95,7 +96,7 @@ def clamp(x: TensorLike, min: float | None = None, max: float | None = None) -> 
     if a.dtype.kind in "iu" and not (isinstance(min, float) or isinstance(max, float)):
         if min is not None and max is not None and min > max:
             raise ValueError(f"clamp: min = {min} is not at most max = {max}")
-        return wrap(np.asarray(np.clip(a, min, max)))
+        return wrap(by_numpy(np.clip, a, min, max))
     if a.dtype.kind in "biu":
         x = a.astype(FLOATS[0])
     low = -_INF if min is None else float(min)

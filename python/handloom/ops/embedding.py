@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from handloom import _C
+from handloom._device_array import beside, on_host
 from handloom._rows import summed, without
 from handloom.ops._common import TensorLike, array_of, dense, shape_of
 from handloom.ops.indexing import TakeRows
@@ -31,7 +32,7 @@ class Embedding(TakeRows):
     def backward(ctx, dy: Array) -> Any:
         dtable = super().backward(dy)
         if ctx.padding is not None:
-            dtable[ctx.padding] = 0
+            _C.fill(dtable[ctx.padding], 0)
         return dtable
 
 
@@ -64,9 +65,10 @@ class SparseEmbedding(Embedding):
 
 
 def _by_frequency(dy: Array, indices: Array, rows: int) -> Array:
-    often = np.bincount(indices.reshape(-1), minlength=rows)
-    share = (1.0 / often[indices]).astype(dy.dtype)[..., None]
-    return _C.binary_forward(_C.binary_ops["mul"], dy, share, None)
+    known = on_host(indices)
+    often = np.bincount(known.reshape(-1), minlength=rows)
+    share = (1.0 / often[known]).astype(dy.dtype)[..., None]
+    return _C.binary_forward(_C.binary_ops["mul"], dy, beside(share, dy), None)
 
 
 def embedding(
@@ -134,13 +136,16 @@ def _shorten(weight: Tensor, indices: Array, max_norm: float, p: float) -> None:
 
     With PyTorch's 1e-7 in the divisor.
     """
-    table = array_of(weight)
-    used = np.unique(indices)
+    whole = array_of(weight)
+    table = on_host(whole)
+    used = np.unique(on_host(indices))
     used = used[(used >= 0) & (used < len(table))]  # one that is not there is the lookup's to name
     lengths = np.linalg.norm(table[used], p, axis=1)
     long = lengths > max_norm
     if long.any():
         table[used[long]] *= (max_norm / (lengths[long, None] + 1e-7)).astype(table.dtype)
+        if table is not whole:
+            _C.assign(whole, beside(table, whole))
         if isinstance(weight, Tensor):
             weight._version[0] += 1
 
@@ -165,6 +170,7 @@ def nearest_neighbours(
     q, t = array_of(query), array_of(table)
     for name, value in (("query", q), ("table", t)):
         shape_of("nearest_neighbours", value, name)
+    place, q, t = q, on_host(q), on_host(t)
     if not isinstance(k, (int, np.integer)):
         raise TypeError(f"nearest_neighbours: k is {k!r}, expected an integer")
     if t.ndim != 2 or q.ndim == 0 or q.shape[-1] != t.shape[1]:
@@ -172,13 +178,14 @@ def nearest_neighbours(
             f"nearest_neighbours: query {q.shape} does not go with table {t.shape}, expected "
             "(…, E) and (V, E)"
         )
-    hidden = np.unique(array_of(exclude)) if exclude is not None else np.empty(0, np.int64)
+    hidden = np.unique(on_host(array_of(exclude))) if exclude is not None else np.empty(0, np.int64)
     if not 0 < k <= len(t) - len(hidden):
         raise ValueError(f"nearest_neighbours: k is {k}, expected 1 to {len(t) - len(hidden)}")
     cosines = _unit(q) @ _unit(t).T
     cosines[..., hidden] = -np.inf
     order = np.argsort(-cosines, axis=-1, kind="stable")[..., :k]
-    return wrap(np.take_along_axis(cosines, order, -1)), wrap(order.astype(np.int64))
+    found = np.take_along_axis(cosines, order, -1), order.astype(np.int64)
+    return wrap(beside(found[0], place)), wrap(beside(found[1], place))
 
 
 def _unit(x: Array) -> Array:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from handloom import _C
-from handloom._device_array import ARRAYS
+from handloom._device_array import ARRAYS, beside, on_host
 from handloom._tape import Function, View
 from handloom.autograd import is_grad_enabled
 from handloom.ops._common import TensorLike, array_of, axis_of, dense, is_float
@@ -29,7 +29,7 @@ class Slice(View):
         return _view(x, index)
 
     def backward(ctx, dy: Array) -> Array:
-        dx = np.zeros(ctx.shape, dy.dtype)
+        dx = np.zeros_like(dy, shape=ctx.shape, order="C")
         _C.assign(_view(dx, ctx.index), dy)
         return dx
 
@@ -116,25 +116,34 @@ def getitem(x: Tensor, index: Any) -> Tensor:
 
 def _gathered(x: Tensor, items: tuple[Any, ...]) -> Tensor:
     a = x._array
-    if not is_float(a):
-        return wrap(np.array(a[items]))
     first = items[0]
-    if len(items) == 1 and isinstance(first, ARRAYS) and first.dtype.kind != "b":
-        out: Tensor = TakeRows().run1(x, _rows(first, a.shape[0]))
+    if is_float(a) and len(items) == 1 and isinstance(first, ARRAYS) and first.dtype.kind != "b":
+        out: Tensor = TakeRows().run1(x, _rows(_where(first, a), a.shape[0]))
         return out
+    items = tuple([on_host(i) for i in items])
+    if not is_float(a):
+        return wrap(beside(np.array(on_host(a)[items]), a))
     # Anything else: the positions of the chosen elements in the flat array, by NumPy's own rules.
     positions = np.arange(a.size, dtype=np.int64).reshape(a.shape)[items]
-    picked: Tensor = TakeRows().run1(reshape(x, (a.size, 1)), positions.reshape(-1))
+    rows = beside(positions.reshape(-1), a)
+    picked: Tensor = TakeRows().run1(reshape(x, (a.size, 1)), rows)
     return reshape(picked, positions.shape)
 
 
-def _rows(indices: Array, n: int) -> Array:
+def _where(indices: Array, x: Array) -> Array:
+    """Indices of the host beside x."""
+    return beside(indices, x) if isinstance(indices, np.ndarray) else indices
+
+
+def _rows(given: Array, n: int) -> Array:
     """int64 row numbers from 0; negative ones count from the end."""
-    indices = indices.astype(np.int64, copy=False)
+    indices = on_host(given).astype(np.int64, copy=False)
     if indices.size and (indices.min() < -n or indices.max() >= n):
         bad = indices[(indices < -n) | (indices >= n)][0]
         raise IndexError(f"index: {bad} is out of range for an axis of size {n}")
-    return np.where(indices < 0, indices + n, indices) if (indices < 0).any() else indices
+    if (indices < 0).any():
+        return beside(np.where(indices < 0, indices + n, indices), given)
+    return beside(indices, given) if given.dtype != np.int64 else given
 
 
 def setitem(x: Tensor, index: Any, value: Any) -> None:
@@ -163,8 +172,24 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
         )
     # … makes the place an array even where it is one element, so that (1,) fits it too.
     whole = any(item is Ellipsis for item in items)
-    target[items if whole else (*items, ...)] = value
+    _write(target, items if whole else (*items, ...), value)
     x._version[0] += 1
+
+
+def _write(target: Array, items: tuple[Any, ...], value: Any) -> None:
+    if isinstance(target, np.ndarray):
+        target[items] = value
+        return
+    if all(isinstance(i, _BASIC) and not isinstance(i, bool) for i in items):
+        place = target[items]
+        if isinstance(value, ARRAYS):
+            _C.assign(place, value.astype(target.dtype, copy=False))
+        else:
+            _C.assign(place, beside(np.asarray(value, target.dtype), target))
+        return
+    values = on_host(target)
+    values[tuple([on_host(i) for i in items])] = on_host(value)
+    _C.assign(target, beside(values, target))
 
 
 def take_rows(table: TensorLike, indices: TensorLike) -> Tensor:
@@ -208,5 +233,5 @@ def one_hot(tensor: TensorLike, num_classes: int = -1) -> Tensor:
     if num_classes == -1:
         if i.size == 0:
             raise ValueError("one_hot: no indices to tell num_classes from, pass it")
-        num_classes = int(i.max()) + 1
+        num_classes = int(on_host(i).max()) + 1
     return wrap(_C.one_hot(i.astype(np.int64, copy=False), num_classes))

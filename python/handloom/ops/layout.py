@@ -78,10 +78,10 @@ class Diagonal(View):
 
     def forward(ctx, x: Array, axis1: int, axis2: int) -> Array:
         ctx.axes, ctx.shape = (axis1, axis2), x.shape
-        return x.diagonal(0, axis1, axis2)
+        return np.diagonal(x, 0, axis1, axis2)
 
     def backward(ctx, dy: Array) -> Array:
-        dx = np.zeros(ctx.shape, dy.dtype)
+        dx = np.zeros_like(dy, shape=ctx.shape, order="C")
         square = np.moveaxis(dx, ctx.axes, (-2, -1))[..., : dy.shape[-1], : dy.shape[-1]]
         # einsum's diagonal is a writeable view, ndarray.diagonal is not.
         _C.assign(np.einsum("...ii->...i", square), dy)

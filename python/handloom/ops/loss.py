@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from handloom import _C
-from handloom._device_array import ARRAYS
+from handloom._device_array import ARRAYS, beside
 from handloom._tape import Function
-from handloom.ops._common import TensorLike, dense, reduction_of
+from handloom.ops._common import TensorLike, array_of, dense, reduction_of
 from handloom.ops.arithmetic import add, div, mul, neg
 from handloom.ops.layout import expand, unsqueeze
 from handloom.ops.reduce import mean, sum
@@ -185,9 +185,11 @@ class DiceLoss(Function):
         return _C.dice_loss_backward(dense(dy), p, target, *ctx.options, ctx.need)
 
 
-def _target(target: Any) -> Any:
+def _target(target: Any, input: TensorLike) -> Any:
     """Labels may come as a list."""
-    return target if isinstance(target, (Tensor, *ARRAYS)) else np.asarray(target)
+    if isinstance(target, (Tensor, *ARRAYS)):
+        return target
+    return beside(np.asarray(target), array_of(input))
 
 
 def cross_entropy(
@@ -213,7 +215,7 @@ def cross_entropy(
         ValueError: A label outside 0 … C−1, shapes that do not fit, ε outside [0, 1].
     """
     code = reduction_of(reduction, "cross_entropy")
-    args = (input, _target(target), weight)
+    args = (input, _target(target, input), weight)
     if isinstance(target, Tensor) and target.requires_grad:
         # The kernel checks the arguments; of a target that learns, the loss is put together.
         CrossEntropy().run(
@@ -246,7 +248,7 @@ def nll_loss(
 ) -> Tensor:
     """−log_probs[target]: log_probs (…, C), target (…) of class indices."""
     out: Tensor = NllLoss().run(
-        (input, _target(target), weight), ignore_index, reduction_of(reduction, "nll_loss")
+        (input, _target(target, input), weight), ignore_index, reduction_of(reduction, "nll_loss")
     )
     return out
 
@@ -414,7 +416,7 @@ def gaussian_nll_loss(
     """
     shape = input.shape
     if isinstance(var, (int, float)):
-        var = np.full(shape, var, input.dtype)
+        var = np.full_like(array_of(input), var)
     elif var.shape != shape:
         if var.shape == shape[:-1]:
             var = unsqueeze(var, -1)

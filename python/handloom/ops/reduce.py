@@ -8,6 +8,7 @@ import numpy as np
 
 from handloom import _C
 from handloom._calls import power_norm
+from handloom._device_array import beside, by_numpy, on_host
 from handloom._tape import Function
 from handloom.ops._common import Dim, TensorLike, array_of, axes_of, axis_of, dense, is_float
 from handloom.ops.layout import reshape
@@ -126,7 +127,7 @@ def sum(x: TensorLike, dim: Dim = None, keepdim: bool = False) -> Tensor:
     a = array_of(x)
     axes = axes_of(dim, a.ndim, "sum")
     if not is_float(a):
-        return wrap(np.asarray(np.sum(a, axis=axes, keepdims=keepdim, dtype=np.int64)))
+        return wrap(by_numpy(np.sum, a, axis=axes, keepdims=keepdim, dtype=np.int64))
     out: Tensor = Sum().run1(x, _SUM, axes, keepdim)
     return out
 
@@ -147,7 +148,7 @@ def _reduce(name: str, x: TensorLike, dim: Dim, keepdim: bool, p0: float = 0.0) 
 
 
 def _integer_reduce(function: Any, a: Array, axes: Any, keepdim: bool) -> Tensor:
-    return wrap(np.asarray(function(a, axis=axes, keepdims=keepdim)))
+    return wrap(by_numpy(function, a, axis=axes, keepdims=keepdim))
 
 
 def amax(x: TensorLike, dim: Dim = None, keepdim: bool = False) -> Tensor:
@@ -181,7 +182,7 @@ def _extreme(name: str, x: TensorLike, dim: int, keepdim: bool) -> ValuesIndices
     if is_float(a):
         values: Tensor = Pick().run1(x, _C.gather(a, indices, axis), indices, axis, keepdim)
     else:
-        values = wrap(np.take_along_axis(a, indices, axis))
+        values = wrap(by_numpy(np.take_along_axis, a, indices, axis=axis))
         values = values if keepdim else wrap(values._array.squeeze(axis))
     return ValuesIndices(values, found if keepdim else wrap(indices.squeeze(axis)))
 
@@ -200,10 +201,10 @@ def _argreduce(name: str, x: TensorLike, dim: int | None, keepdim: bool) -> Tens
     a = array_of(x)
     axis = None if dim is None else axis_of(dim, a.ndim, name)
     if a.ndim == 0:
-        return wrap(np.zeros((), np.int64))
+        return wrap(np.zeros_like(a, np.int64))
     if not is_float(a):
         function = np.argmax if name == "argmax" else np.argmin
-        return wrap(np.asarray(function(a, axis=axis, keepdims=keepdim), np.int64))
+        return wrap(by_numpy(function, a, axis=axis, keepdims=keepdim).astype(np.int64, copy=False))
     return wrap(_C.argreduce(_C.arg_ops[name], a, axis, keepdim))
 
 
@@ -248,7 +249,7 @@ def prod(x: TensorLike, dim: Dim = None, keepdim: bool = False) -> Tensor:
     a = array_of(x)
     if not is_float(a):
         axes = axes_of(dim, a.ndim, "prod")
-        return wrap(np.asarray(np.prod(a, axis=axes, keepdims=keepdim, dtype=np.int64)))
+        return wrap(by_numpy(np.prod, a, axis=axes, keepdims=keepdim, dtype=np.int64))
     return _reduce("prod", x, dim, keepdim)
 
 
@@ -277,7 +278,7 @@ def cumsum(x: TensorLike, dim: int) -> Tensor:
     if a.ndim == 0:
         return reshape(cumsum(reshape(x, (1,)), 0), ())
     if not is_float(a):
-        return wrap(np.cumsum(a, axis=axis, dtype=np.int64))
+        return wrap(by_numpy(np.cumsum, a, axis=axis, dtype=np.int64))
     out: Tensor = Cumsum().run1(x, axis)
     return out
 
@@ -289,9 +290,10 @@ def sort(x: TensorLike, dim: int = -1, descending: bool = False) -> ValuesIndice
     if a.ndim == 0:
         return _of_one(sort(reshape(x, (1,)), 0, descending))
     if not is_float(a):
-        key = a.astype(np.int64)
+        key = on_host(a).astype(np.int64)
         order = np.argsort(-key if descending else key, axis=axis, kind="stable")
-        return ValuesIndices(wrap(np.take_along_axis(a, order, axis)), wrap(order))
+        values = np.take_along_axis(on_host(a), order, axis)
+        return ValuesIndices(wrap(beside(values, a)), wrap(beside(order, a)))
     values, indices = _C.sort(a, axis, descending)
     return ValuesIndices(Pick().run1(x, values, indices, axis, True), wrap(indices))
 

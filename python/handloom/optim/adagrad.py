@@ -65,7 +65,7 @@ class Adagrad(Optimizer):
         )
 
     def new_state(self, name: str, like: Array, group: dict[str, Any]) -> Array:
-        return np.full(like.shape, group["initial_accumulator_value"], like.dtype)
+        return np.full_like(like, group["initial_accumulator_value"], like.dtype, "C")
 
     def rows(self, group: dict[str, Any], gradient: Any) -> Any:
         return rows_only("Adagrad", group, gradient)

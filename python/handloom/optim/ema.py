@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from handloom._device_array import index_of, place
 from handloom.ops.multi import lerp_
 from handloom.optim.optimizer import require
 from handloom.tensor import Array, Tensor
@@ -39,7 +40,7 @@ class EMA:
         self.decay = decay
         self.warmup = warmup
         self.updates = 0
-        self.averages: list[Array] = [np.array(p._array, order="C") for p in self.params]
+        self.averages: list[Array] = [p._array.copy(order="C") for p in self.params]
 
     def update(self) -> None:
         """Takes the present weights in."""
@@ -81,9 +82,12 @@ class EMA:
         Raises:
             ValueError: Other numbers or shapes of arrays.
         """
-        arrays = [np.asarray(a) for a in state["averages"]]
+        arrays = [np.asarray(place(a, -1)) for a in state["averages"]]
         shapes = [a.shape for a in self.averages]
         if [a.shape for a in arrays] != shapes:
             raise ValueError(f"EMA: the saved averages have shapes other than {shapes}")
-        self.averages = [np.array(a, p.dtype, order="C") for a, p in zip(arrays, self.params)]
+        self.averages = [
+            place(np.array(a, p.dtype, order="C"), index_of(p._array))
+            for a, p in zip(arrays, self.params)
+        ]
         self.decay, self.updates = float(state["decay"]), int(state["updates"])

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from handloom import _C
+from handloom._device_array import index_of, place
 from handloom._rows import RowGradient
 from handloom.autograd import enable_grad
 from handloom.tensor import Array, Tensor
@@ -182,8 +183,8 @@ class Optimizer:
                 held = state.get(name)
                 if held is None:
                     state[name] = self.new_state(name, p._array, group)
-                elif held.dtype != p._array.dtype:  # after module.to("float64")
-                    state[name] = held.astype(p._array.dtype)
+                else:  # after module.to("float64") or module.to("cuda")
+                    state[name] = place(held, index_of(p._array)).astype(p.dtype, copy=False)
         plan = _Plan(self.kind, group["params"], self.state, names, used, values)
         self._plans[i] = plan
         return plan
@@ -232,13 +233,13 @@ class Optimizer:
             for name in _C.optim_states[self.kind]:
                 if entry.get(name) is None:
                     continue
-                array = np.array(entry[name], dtype=p.dtype, order="C")
+                array = np.array(place(entry[name], -1), dtype=p.dtype, order="C")
                 if array.shape != p.shape:
                     raise ValueError(
                         f"{self._name()}: {name} of parameter {n} has shape {array.shape}, "
                         f"expected {p.shape}"
                     )
-                held[name] = array
+                held[name] = place(array, index_of(p._array))
             state[p] = held
         for group, other in zip(self.param_groups, saved):
             merged = {**group, **{k: v for k, v in other.items() if k != "params"}}

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._arrays import as_array
+from .._device_array import index_of
 from ..data import DataLoader, TensorDataset
+
+if TYPE_CHECKING:
+    from ..nn import Module
 
 Batch = tuple[tuple[Any, ...], Any]  # the model's inputs, the target
 
@@ -30,12 +34,30 @@ def batches(data: Any, batch_size: int, op: str, *, shuffle: bool, seed: int | N
     return data
 
 
-def inputs_and_target(batch: Any, op: str) -> Batch:
-    """Splits a batch: the last field is the target, those before it are the model's inputs."""
+def inputs_and_target(batch: Any, op: str, index: int = -1) -> Batch:
+    """Splits a batch: the last field is the target, those before it are the model's inputs.
+
+    Both are moved to the GPU of that number, if the model is on one.
+    """
     if not isinstance(batch, (tuple, list)) or len(batch) < 2:
         got = f"{len(batch)} of them" if isinstance(batch, (tuple, list)) else type(batch).__name__
         raise TypeError(f"{op}: a batch expects (inputs..., target), got {got}")
-    return tuple(batch[:-1]), batch[-1]
+    fields = moved(tuple(batch), index)
+    return fields[:-1], fields[-1]
+
+
+def device_of(model: Module) -> int:
+    """The GPU that a model's first parameter is on, −1 for the CPU."""
+    return next((index_of(p._array) for p in model.parameters()), -1)
+
+
+def moved(fields: tuple[Any, ...], index: int) -> tuple[Any, ...]:
+    """Arrays or tensors on the device of a model."""
+    if index < 0:
+        return fields
+    from ..ops import to_device
+
+    return tuple(to_device(field, f"cuda:{index}") for field in fields)
 
 
 def groups(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

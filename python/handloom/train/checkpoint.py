@@ -84,6 +84,8 @@ def _pack(value: Any, where: str, arrays: dict[str, Any]) -> Any:
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if hasattr(value, "cpu"):  # a tensor, or an array on a GPU
+        value = value.cpu()
     if hasattr(value, "numpy"):
         value = value.numpy()
     if isinstance(value, np.ndarray):

@@ -11,7 +11,7 @@ import numpy as np
 from .._arrays import Array
 from .._numbers import real, whole
 from ..autograd import no_grad
-from .batches import batches, input_loader, length
+from .batches import batches, device_of, input_loader, length, moved
 from .callbacks import Callback
 from .history import History
 from .interrupt import Interrupt
@@ -187,18 +187,19 @@ def predict(model: Module, x: Any, batch_size: int = 256) -> Array:
         ValueError: `x` has no row.
     """
     outputs: list[Array] = []
-    was_training = model.training
+    was_training, index = model.training, device_of(model)
     model.eval()
     try:
         with no_grad():
-            for inputs in input_loader(x, batch_size):
+            for batch in input_loader(x, batch_size):
+                inputs = moved(batch, index)
                 output = model(*inputs)
                 if not hasattr(output, "detach"):
                     raise TypeError(
                         f"predict: the model expects to return one tensor, "
                         f"got {type(output).__name__}"
                     )
-                outputs.append(output.detach().numpy())
+                outputs.append(output.detach().cpu().numpy())
     finally:
         model.train(was_training)
     if not outputs:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import kernels
-from .._arrays import Array
+from .._arrays import Array, as_array
 from ..autograd import no_grad
 from . import metrics as known_metrics
-from .batches import inputs_and_target
+from .batches import device_of, inputs_and_target
 
 if TYPE_CHECKING:
     from ..nn import Module
@@ -44,19 +44,19 @@ def run_over(
     """Returns the loss, where one is given, and the metrics of a model in evaluation mode."""
     outputs, targets = [], []
     samples, total = 0, 0.0
-    was_training = model.training
+    was_training, index = model.training, device_of(model)
     model.eval()
     try:
         with no_grad():
             for batch in batches:
-                inputs, target = inputs_and_target(batch, op)
+                inputs, target = inputs_and_target(batch, op, index)
                 output = model(*inputs)
                 if loss is not None:
                     total += float(loss(output, target).item()) * len(target)
                 samples += len(target)
                 if metrics:
-                    outputs.append(output.detach().numpy())
-                    targets.append(np.asarray(target))
+                    outputs.append(output.detach().cpu().numpy())
+                    targets.append(as_array(target, op))
     finally:
         model.train(was_training)
     if samples == 0:

@@ -9,10 +9,8 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from .._arrays import Array
-from .batches import groups, inputs_and_target
+from .._arrays import Array, as_array
+from .batches import device_of, groups, inputs_and_target
 from .callbacks import Callback, TerminateOnNaN
 from .history import History
 from .measures import Loss, Metric, measured, run_over
@@ -93,6 +91,7 @@ class Trainer:
         accumulate: int = 1,
     ) -> None:
         self.run, self.model, self.optimizer = run, run.model, run.optimizer
+        self.index = device_of(run.model)  # the GPU to bring batches to
         self.loss, self.metrics, self.hooks = loss, metrics, hooks
         self.clip_norm, self.clip_value, self.accumulate = clip_norm, clip_value, accumulate
         self.parameters = [p for group in run.optimizer.param_groups for p in group["params"]]
@@ -173,7 +172,7 @@ class Trainer:
         hooks = listening(self.hooks, "on_step_end")
         watched = bool(hooks) or bar.shown or every is not None
         several = self.accumulate > 1
-        usual = not several and not self.metrics
+        usual = not several and not self.metrics and self.index < 0
         before = run.step - len(losses)
         model.train()
         batches: Any = saver.order(loader, len(losses) * self.accumulate)
@@ -214,7 +213,7 @@ class Trainer:
 
     def _gradients(self, group: list[Any], tally: Tally) -> tuple[float, int]:
         """Gradients of batches that are one step, each counting by its rows: mean loss and rows."""
-        pairs = [inputs_and_target(batch, "fit") for batch in group]
+        pairs = [inputs_and_target(batch, "fit", self.index) for batch in group]
         rows = sum(len(target) for _, target in pairs)
         total = 0.0
         for inputs, target in pairs:
@@ -224,8 +223,8 @@ class Trainer:
             (value if size == rows else value * (size / rows)).backward()
             total += value.item() * size
             if self.metrics:
-                tally.outputs.append(output.detach().numpy())
-                tally.targets.append(np.asarray(target))
+                tally.outputs.append(output.detach().cpu().numpy())
+                tally.targets.append(as_array(target, "fit"))
         return (total / rows if len(group) > 1 else value.item()), rows
 
     @property

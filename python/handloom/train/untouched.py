@@ -26,7 +26,7 @@ class Untouched:
         model = self.model
         self.random = get_rng_state()
         self.modes = [(module, module.training) for module in model.modules()]
-        self.buffers = [(b, b.numpy().copy()) for b in model.buffers()]
+        self.buffers = [(b, b._array.copy()) for b in model.buffers()]
         self.grads = [(p, p.grad) for p in model.parameters()]
         for p, _ in self.grads:
             p.grad = None
@@ -49,7 +49,7 @@ class Untrained(Untouched):
         self.optimizer = optimizer
 
     def __enter__(self) -> None:
-        self.weights = [(p, p.numpy().copy()) for p in self.model.parameters()]
+        self.weights = [(p, p._array.copy()) for p in self.model.parameters()]
         self.state = _copied(self.optimizer.state_dict())
         super().__enter__()
 
