@@ -25,6 +25,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -74,8 +75,31 @@ def demangle(names: list[str]) -> list[str]:
     return out.stdout.splitlines()
 
 
+def by_parts(mangled: str) -> str:
+    """A name that c++filt cannot read: the words in it, and a number for all the rest."""
+    kept, words, at = "", [], 0
+    while found := re.compile(r"\d+").search(mangled, at):
+        digits, at = found[0], found.end()
+        while digits and int(digits) > len(mangled) - at:  # the number before it, a type's
+            digits = digits[1:]
+        word = mangled[at : at + int(digits)] if digits else ""
+        if not re.match(r"[A-Za-z_]\w*$", word):
+            kept += found[0]
+            continue
+        at += len(word)
+        if word.startswith("_GLOBAL__N_"):  # differs from one compilation to the next
+            continue
+        kept += word
+        if word not in words and word not in ("hl", "cuda"):
+            words.append(word)
+    types = "".join(re.findall(r"I([fd])(?=[EZ])", mangled)[:1])
+    return f"{' '.join(words[:5])} {types} ~{zlib.crc32(kept.encode()):08x}"
+
+
 def short(name: str) -> str:
     """`void hl::each_kernel<…::glu<int>(…)::{lambda(long)#1}>(…)` as `each_kernel<glu<int>#1>`."""
+    if name.startswith("_Z"):
+        return by_parts(name)
     name = name.removeprefix("void ").replace("(anonymous namespace)::", "")
     while True:  # parameter lists, innermost first
         less = re.sub(r"\([^()]*\)( const)?", "", name)
