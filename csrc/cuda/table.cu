@@ -41,7 +41,7 @@ const void* find(const char* name, unsigned type) {
   return best ? best->entry : nullptr;
 }
 
-bool ends_with(const char* text, const char* end) {
+[[maybe_unused]] bool ends_with(const char* text, const char* end) {
   const char* t = text;
   const char* e = end;
   while (*t) ++t;
