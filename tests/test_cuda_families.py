@@ -1,5 +1,6 @@
-"""What tests/test_cuda.py does not reach by cases: functions in place, sizes that a card takes apart,
-random numbers, empty arrays. The CPU is the reference here."""
+"""What tests/test_cuda.py does not reach by cases: functions in place, random numbers, and sizes
+that a card takes apart. The CPU is the reference here.
+"""
 
 from __future__ import annotations
 
@@ -144,7 +145,7 @@ def test_rows_and_places_add_up(repeats: int) -> None:
 
 def drawn() -> list[Any]:
     """A draw of every sort, on the device that is set."""
-    bits = dict(seed=2**63 + 5, call=3)
+    bits = {"seed": 2**63 + 5, "call": 3}
     return [
         kernels.uniform(1001, low=-0.3, high=1.7, dtype="float32", **bits),
         kernels.uniform((7, 13), dtype="float64", **bits),
