@@ -1,5 +1,6 @@
-"""What tests/test_cuda.py does not reach by cases: functions in place, sizes that a card takes
-apart, random numbers, empty arrays. The CPU is the reference here."""
+"""What tests/test_cuda.py does not reach by cases: functions in place, random numbers, and sizes
+that a card takes apart. The CPU is the reference here.
+"""
 
 from __future__ import annotations
 

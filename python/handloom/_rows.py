@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from handloom import _C
+from handloom._device_array import beside, on_host
 from handloom.tensor import Array, Tensor, wrap
 
 
@@ -64,7 +65,7 @@ class RowGradient:
 
     def added(self, other: RowGradient) -> RowGradient:
         """The sum of both."""
-        rows = np.concatenate([self.rows, other.rows])
+        rows = _C.concat([self.rows, other.rows], 0)
         return summed(rows, _C.concat([self._array, other._array], 0), self.shape[0])
 
     def zero_(self) -> RowGradient:
@@ -96,14 +97,17 @@ def summed(indices: Array, dy: Array, count: int) -> RowGradient:
         dy: The same shape and that of a row.
         count: Rows V of the table.
     """
-    rows, place = np.unique(indices, return_inverse=True)
+    rows, place = np.unique(on_host(indices), return_inverse=True)
     flat = dy.reshape(-1, *dy.shape[indices.ndim :])
-    return RowGradient(rows, _C.scatter_add_rows(flat, place.reshape(-1), len(rows)), count)
+    values = _C.scatter_add_rows(flat, beside(place.reshape(-1), dy), len(rows))
+    return RowGradient(beside(rows, dy), values, count)
 
 
 def without(gradient: RowGradient, row: int) -> RowGradient:
     """The same but for one row, which gets no gradient."""
-    keep = gradient.rows != row
-    if keep.all():
+    rows, values = gradient.rows, gradient._array
+    keep = np.flatnonzero(on_host(rows) != row)
+    if len(keep) == len(rows):
         return gradient
-    return RowGradient(gradient.rows[keep], gradient._array[keep], gradient.shape[0])
+    kept = beside(keep, rows)
+    return RowGradient(_C.take_rows(rows, kept), _C.take_rows(values, kept), gradient.shape[0])
