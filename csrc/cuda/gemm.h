@@ -168,7 +168,7 @@ template <class T, int Each, int Depth, class A, class B, class Store>
 void launch_gemm(const Ctx& ctx, int64_t batches, int64_t M, int64_t N, int64_t K, A a, B b,
                  Store store) {
   constexpr int64_t kSide = 16 * Each;
-  const GemmGrid g = gemm_grid(M, N, K, kSide, a, b);
+  const GemmGrid g = gemm_grid(M, N, K, kSide, Depth, a, b);
   HL_LAUNCH((gemm_kernel<T, Each, Depth, A, B, Store>), unsigned(batches) * g.rows * g.cols,
             kThreads, sizeof(GemmRoom<T, 16 * Each, Depth>), ctx.stream, g, a, b, store);
 }

@@ -111,7 +111,7 @@ __global__ void __launch_bounds__(kThreads)
 template <class Type, int kRows, class A, class B, class Store>
 void launch_mma(const Ctx& ctx, int64_t batches, int64_t M, int64_t N, int64_t K, A a, B b,
                 Store store) {
-  const GemmGrid g = gemm_grid(M, N, K, kRows, a, b);
+  const GemmGrid g = gemm_grid(M, N, K, kRows, kTileDepth<Type>, a, b);
   const unsigned blocks = unsigned(batches) * g.rows * g.cols;
   with_columns(a, [&](auto a_columns) {
     with_columns(b, [&](auto b_columns) {

@@ -90,11 +90,13 @@ __device__ inline GemmTile gemm_tile(const GemmGrid& g) {
 }
 
 template <class A, class B>
-GemmGrid gemm_grid(int64_t M, int64_t N, int64_t K, int64_t side, const A& a, const B& b) {
+GemmGrid gemm_grid(int64_t M, int64_t N, int64_t K, int64_t side, int64_t depth, const A& a,
+                   const B& b) {
   GemmGrid g = {};
   g.M = M, g.N = N, g.K = K;
   g.rows = unsigned(ceil_div(M, side));
   g.cols = unsigned(ceil_div(N, side));
+  g.steps = int(ceil_div(K, depth));
   g.a_columns = reads_columns(a);
   g.b_columns = reads_columns(b);
   return g;
