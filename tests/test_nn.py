@@ -119,8 +119,11 @@ def test_modes_apply_freeze_and_dtype():
     assert net.float().to("float32").to("cpu").scale.dtype == np.float32
     with pytest.raises(TypeError, match="int64"):
         net.to("int64")
-    with pytest.raises(ValueError, match="cuda"):
-        net.to("cuda")
+    if not hl.cuda.is_available():
+        with pytest.raises(RuntimeError, match="'cuda' cannot be used"):
+            net.to("cuda")
+    with pytest.raises(ValueError, match="'cuda:one' is unknown"):
+        net.to("cuda:one")
 
 
 def test_frozen_prefix_saves_its_backward():
