@@ -17,7 +17,7 @@ def why_not() -> str:
     """Why no tensor can live on a GPU here; empty if one can."""
     path = os.environ.get("HANDLOOM_CUDA_LIBRARY") or str(_LIBRARY)
     if not Path(path).exists():
-        return "not in this build: it was made without nvcc"
+        return "not in this build; HANDLOOM_CUDA=ON adds it (docs/cuda.md)"
     why = _C.gpu.load(path)
     if why is not None:
         return f"the library does not load: {why}"
