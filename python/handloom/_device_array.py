@@ -305,12 +305,12 @@ _FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
 
 def on_host(x: Any) -> Any:
     """The elements of a device array, copied; anything else as it is."""
-    return x.numpy() if isinstance(x, Array) else x
+    return place(x, -1)
 
 
 def beside(host: Host, x: Any) -> Any:
     """An array of the host, moved to where `x` is."""
-    return array(host, x.index) if isinstance(x, Array) else host
+    return place(host, index_of(x))
 
 
 def array(source: object, device: int | str = 0) -> Array:
