@@ -2,31 +2,10 @@
 // from the result alone, x elsewhere: bind/elementwise.h lists which.
 #include "cpu/simd/math.h"
 #include "ops/elementwise/map.h"
+#include "ops/elementwise/rectifiers.h"
 
 namespace hl::cpu::HL_ISA {
 namespace {
-
-struct Relu {
-  template <class V>
-  static HL_INLINE V forward(V x, V, V) {
-    return greater(V{}, x);
-  }
-  template <class V>
-  static HL_INLINE V backward(V dy, V y, V, V) {
-    return select(y <= V{}, V{}, dy);
-  }
-};
-
-struct LeakyRelu {
-  template <class V>
-  static HL_INLINE V forward(V x, V slope, V) {
-    return select(x > V{}, x, slope * x);
-  }
-  template <class V>
-  static HL_INLINE V backward(V dy, V x, V slope, V) {
-    return select(x > V{}, dy, slope * dy);
-  }
-};
 
 struct Elu {
   template <class V>

@@ -73,6 +73,31 @@ HL_INLINE void spread(const Columns& s, T* p) {  // what holds for C channels, f
   for (int64_t i = s.C; i < s.W; ++i) p[i] = p[i - s.C];
 }
 
+// f with what follows the map of these columns, if that is done in registers.
+template <class T, class F>
+HL_INLINE void with_rectifier(const ChannelNormShape& s, const Scratch<T>& w, int64_t column,
+                              const F& f) {
+  const T *a = w.a + column, *shift = w.shift + column;
+  const Vec<T> p0 = set1(T(s.p0));
+  switch (s.activation) {
+    case int(UnaryOp::kRelu):
+      return f(Rectified<T, Relu>{a, shift, p0});
+    case int(UnaryOp::kLeakyRelu):
+      return f(Rectified<T, LeakyRelu>{a, shift, p0});
+    default:
+      return f(Linear<T>{});
+  }
+}
+
+// The rows of any other activation; null where there is none.
+template <class T>
+HL_INLINE UnaryRows<T> rows_after(const ChannelNormShape& s) {
+  const UnaryOp op = UnaryOp(s.activation);
+  const bool apart =
+      s.activation != kNoActivation && op != UnaryOp::kRelu && op != UnaryOp::kLeakyRelu;
+  return apart ? unary_rows<T>(op) : UnaryRows<T>{};
+}
+
 // Whether rows of W numbers from here on can be stored past the caches.
 template <class T>
 HL_INLINE bool goes_past(const ChannelNormShape& s, const Columns& c, const T* y) {

@@ -5,7 +5,7 @@
 namespace hl::cpu::HL_ISA {
 namespace {
 
-// dz of a tile: dy itself without an activation, else through z, which is made anew.
+// dz of a tile: dy itself where it needs no buffer, else through z, which is made anew.
 template <class T>
 struct Activation {
   UnaryRow<T> forward;  // null where the gradient reads z
@@ -28,7 +28,8 @@ HL_INLINE void for_tiles(const ChannelNormShape& s, const Activation<T>& act, co
   for (int64_t r = 0; r < rows; r += each) {
     const int64_t n = least(each, rows - r);
     const T *g = dy + r * ld, *v = x + r * ld;
-    scale_rows<false>(v, ld, tile.z, width, n, width, w.m + column, w.a + column, w.shift + column);
+    scale_rows<false>(v, ld, tile.z, width, n, width, w.m + column, w.a + column, w.shift + column,
+                      Linear<T>{});
     if (act.forward) act.forward(tile.z, tile.z, n * width, s.p0, s.p1);
     if (width == ld) {
       act.backward(g, tile.z, tile.dz, n * width, s.p0, s.p1);
@@ -48,14 +49,16 @@ void sample_sums(Ctx& ctx, const ChannelNormShape& shape, const Columns& s,
   for_parts(ctx, s, false, [&](const Part& p) {
     GradientSums<T> sums;
     for (int64_t i = 0; i < p.width; ++i) sums.g[i] = sums.gd[i] = 0;
-    const auto add = [&](int64_t at, int64_t rows, int64_t width) {
-      for_tiles(shape, act, dy + at, x + at, s.W, rows, width, w, p.column,
-                [&](const T* g, int64_t ldg, const T* v, int64_t, int64_t n) {
-                  add_gradient_sums(sums, g, ldg, v, s.W, n, width, w.m + p.column);
-                });
-    };
-    add(p.row * s.W + p.column, p.rows, p.width);
-    if (p.last) add(s.rows * s.W, 1, s.rest);
+    with_rectifier(shape, w, p.column, [&](const auto& rectifier) {
+      const auto add = [&](int64_t at, int64_t rows, int64_t width) {
+        for_tiles(shape, act, dy + at, x + at, s.W, rows, width, w, p.column,
+                  [&](const T* g, int64_t ldg, const T* v, int64_t, int64_t n) {
+                    add_gradient_sums(sums, g, ldg, v, s.W, n, width, w.m + p.column, rectifier);
+                  });
+      };
+      add(p.row * s.W + p.column, p.rows, p.width);
+      if (p.last) add(s.rows * s.W, 1, s.rest);
+    });
     double* to = w.part + p.chunk * 2 * s.W + p.column;
     for (int64_t i = 0; i < p.width; ++i) {
       to[i] = double(sums.g[i]);
@@ -102,19 +105,21 @@ HL_INLINE void sample_slopes(Ctx& ctx, const ChannelNormShape& shape, const Colu
                              T* dx) {
   for_parts(ctx, s, true, [&](const Part& p) {
     const T *m = w.m + p.column, *a = w.a + p.column, *b = w.b + p.column, *c = w.c + p.column;
-    const auto run = [&]<bool past>(int64_t at, int64_t rows, int64_t width) {
-      const auto map = [&](const T* g, int64_t ldg, const T* v, int64_t first, int64_t n) {
-        T* to = dx + at + first * s.W;
-        if (shape.given) {  // b = c = 0: no need to read x
-          scale_rows<past>(g, ldg, to, s.W, n, width, b, a, c);
-        } else {
-          slope_rows<past>(g, ldg, v, s.W, to, s.W, n, width, m, a, b, c);
-        }
+    with_rectifier(shape, w, p.column, [&]<class Act>(const Act& rectifier) {
+      const auto run = [&]<bool past>(int64_t at, int64_t rows, int64_t width) {
+        const auto map = [&](const T* g, int64_t ldg, const T* v, int64_t first, int64_t n) {
+          T* to = dx + at + first * s.W;
+          if (shape.given && __is_same(Act, Linear<T>)) {  // b = c = 0: no need to read x
+            scale_rows<past>(g, ldg, to, s.W, n, width, b, a, c, Linear<T>{});
+          } else {
+            slope_rows<past>(g, ldg, v, s.W, to, s.W, n, width, m, a, b, c, rectifier);
+          }
+        };
+        for_tiles(shape, act, dy + at, x + at, s.W, rows, width, w, p.column, map);
       };
-      for_tiles(shape, act, dy + at, x + at, s.W, rows, width, w, p.column, map);
-    };
-    run.template operator()<Past>(p.row * s.W + p.column, p.rows, p.width);
-    if (p.last) run.template operator()<false>(s.rows * s.W, 1, s.rest);
+      run.template operator()<Past>(p.row * s.W + p.column, p.rows, p.width);
+      if (p.last) run.template operator()<false>(s.rows * s.W, 1, s.rest);
+    });
     if (Past) store_fence();
   });
 }
@@ -130,11 +135,8 @@ void channel_norm_backward(Ctx& ctx, const ChannelNormShape& s, const T* dy, con
                            const T* b, const T* mean, const T* rstd, T* dx, T* dw, T* db) {
   const Columns c = columns_of<T>(s.rows, s.C);
   const int64_t size = s.C / s.groups;
-  Activation<T> act = {};
-  if (s.activation != kNoActivation) {
-    const UnaryRows<T> rows = unary_rows<T>(UnaryOp(s.activation));
-    act = {s.act_from_y ? rows.forward : nullptr, rows.backward};
-  }
+  const UnaryRows<T> rows = rows_after<T>(s);
+  const Activation<T> act = {s.act_from_y ? rows.forward : nullptr, rows.backward};
   double* totals = reinterpret_cast<double*>(ctx.shared);
   for_samples<T>(ctx, s, c, s.outer * s.C * 16, [&](int64_t o, const Scratch<T>& scratch) {
     const T *from = x + o * s.rows * s.C, *slope = dy + o * s.rows * s.C;

@@ -80,8 +80,10 @@ HL_INLINE void finish_rows(const ChannelNormShape& s, const Finish<T>& f, const 
                            int64_t column) {
   const T *m = w.m + column, *a = w.a + column, *shift = w.shift + column;
   if (!f.act) {
-    if (f.past) return scale_rows<true>(x, ld, y, ld, rows, width, m, a, shift);
-    return scale_rows<false>(x, ld, y, ld, rows, width, m, a, shift);
+    return with_rectifier(s, w, column, [&](const auto& rectifier) {
+      if (f.past) return scale_rows<true>(x, ld, y, ld, rows, width, m, a, shift, rectifier);
+      return scale_rows<false>(x, ld, y, ld, rows, width, m, a, shift, rectifier);
+    });
   }
   alignas(64) T buffer[kNormTile];
   const int64_t tile = kNormTile / width;
@@ -89,7 +91,7 @@ HL_INLINE void finish_rows(const ChannelNormShape& s, const Finish<T>& f, const 
     const int64_t n = least(tile, rows - r);
     const bool apart = f.past || width != ld;
     T* to = apart ? buffer : y;
-    scale_rows<false>(x, ld, to, width, n, width, m, a, shift);
+    scale_rows<false>(x, ld, to, width, n, width, m, a, shift, Linear<T>{});
     f.act(to, to, n * width, s.p0, s.p1);
     if (f.past) {
       stream_rows(to, y, ld, n, width);
@@ -126,8 +128,8 @@ template <class T>
 void channel_norm_forward(Ctx& ctx, const ChannelNormShape& s, const T* x, const T* w, const T* b,
                           T* running_mean, T* running_var, T* y, T* mean, T* rstd) {
   const Columns c = columns_of<T>(s.rows, s.C);
-  const bool act = s.activation != kNoActivation, update = running_mean || running_var;
-  const Finish<T> f = {act ? unary_row<T>(UnaryOp(s.activation)) : nullptr, goes_past(s, c, y)};
+  const bool update = running_mean || running_var;
+  const Finish<T> f = {rows_after<T>(s).forward, goes_past(s, c, y)};
   double* totals = reinterpret_cast<double*>(ctx.shared);
   const int64_t bytes = s.given ? 0 : s.outer * s.C * 16;
   for_samples<T>(ctx, s, c, bytes, [&](int64_t o, const Scratch<T>& scratch) {

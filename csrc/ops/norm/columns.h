@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cpu/exp_run.h"
+#include "ops/elementwise/rectifiers.h"
 #include "ops/elementwise/rows.h"
 #include "ops/norm/norm.h"
 
@@ -161,6 +162,25 @@ HL_INLINE void join_moments(int64_t columns, double n, double* mean, double* squ
 
 // ---- maps ----------------------------------------------------------------------------------------
 
+// What may follow the map: nothing, or an activation of one comparison. `of(z)` is its result, and
+// `slope(dy, v, i, lanes)` the gradient dz of columns i, v = x - m of them.
+template <class T>
+struct Linear {
+  HL_INLINE Vec<T> of(Vec<T> z) const { return z; }
+  HL_INLINE Vec<T> slope(Vec<T> dy, Vec<T>, int64_t, int64_t) const { return dy; }
+};
+template <class T, class Op>
+struct Rectified {
+  const T *a, *shift;  // z = (x - m) a + shift
+  Vec<T> p0;
+
+  HL_INLINE Vec<T> of(Vec<T> z) const { return Op::forward(z, p0, p0); }
+  HL_INLINE Vec<T> slope(Vec<T> dy, Vec<T> v, int64_t i, int64_t lanes) const {
+    const Vec<T> z = fma(v, load_some(a + i, lanes), load_some(shift + i, lanes));
+    return Op::backward(dy, z, p0, p0);
+  }
+};
+
 // Past: y is larger than the caches, every row of it a whole number of aligned vectors.
 template <bool Past, class T>
 HL_INLINE void put(T* y, Vec<T> v, int64_t lanes) {
@@ -171,28 +191,30 @@ HL_INLINE void put(T* y, Vec<T> v, int64_t lanes) {
   }
 }
 
-// y = (x - m) a + b. Row by row, as memory likes it; m, a and b stay in the first cache.
-template <bool Past, class T>
+// y = act((x - m) a + b). Row by row, as memory likes it; m, a and b stay in the first cache.
+template <bool Past, class T, class Act>
 HL_INLINE void scale_rows(const T* x, int64_t ld, T* y, int64_t ldy, int64_t rows, int64_t width,
-                          const T* m, const T* a, const T* b) {
+                          const T* m, const T* a, const T* b, const Act& act) {
   for (int64_t r = 0; r < rows; ++r, x += ld, y += ldy) {
     for_vectors<T>(width, [&](int64_t i, int64_t lanes) __attribute__((always_inline)) {
       const Vec<T> v = load_some(x + i, lanes) - load_some(m + i, lanes);
-      put<Past>(y + i, fma(v, load_some(a + i, lanes), load_some(b + i, lanes)), lanes);
+      const Vec<T> z = fma(v, load_some(a + i, lanes), load_some(b + i, lanes));
+      put<Past>(y + i, act.of(z), lanes);
     });
   }
 }
 
-// dx = dy a + (x - m) b + c
-template <bool Past, class T>
+// dx = dz a + (x - m) b + c
+template <bool Past, class T, class Act>
 HL_INLINE void slope_rows(const T* dy, int64_t ldd, const T* x, int64_t ld, T* dx, int64_t ldx,
                           int64_t rows, int64_t width, const T* m, const T* a, const T* b,
-                          const T* c) {
+                          const T* c, const Act& act) {
   for (int64_t r = 0; r < rows; ++r, dy += ldd, x += ld, dx += ldx) {
     for_vectors<T>(width, [&](int64_t i, int64_t lanes) __attribute__((always_inline)) {
       const Vec<T> v = load_some(x + i, lanes) - load_some(m + i, lanes);
       const Vec<T> rest = fma(v, load_some(b + i, lanes), load_some(c + i, lanes));
-      put<Past>(dx + i, fma(load_some(dy + i, lanes), load_some(a + i, lanes), rest), lanes);
+      const Vec<T> dz = act.slope(load_some(dy + i, lanes), v, i, lanes);
+      put<Past>(dx + i, fma(dz, load_some(a + i, lanes), rest), lanes);
     });
   }
 }
@@ -212,10 +234,11 @@ struct GradientSums {
   T g[kStripColumns], gd[kStripColumns];
 };
 
-// g += S dy, gd += S dy (x - m)
-template <class T>
+// g += S dz, gd += S dz (x - m)
+template <class T, class Act>
 HL_INLINE void add_gradient_sums(GradientSums<T>& s, const T* dy, int64_t ldd, const T* x,
-                                 int64_t ld, int64_t rows, int64_t width, const T* m) {
+                                 int64_t ld, int64_t rows, int64_t width, const T* m,
+                                 const Act& act) {
   by_rows<kBlockRows>(rows, [&]<int K>(int64_t r) __attribute__((always_inline)) {
     for_vectors<T>(width, [&](int64_t i, int64_t lanes) __attribute__((always_inline)) {
       if (K == kBlockRows) {
@@ -226,9 +249,11 @@ HL_INLINE void add_gradient_sums(GradientSums<T>& s, const T* dy, int64_t ldd, c
       Vec<T> g[2] = {}, gd[2] = {};
 #pragma GCC unroll 8
       for (int k = 0; k < K; ++k) {
-        const Vec<T> v = load_some(dy + (r + k) * ldd + i, lanes);
-        g[k % 2] += v;
-        gd[k % 2] = fma(v, load_some(x + (r + k) * ld + i, lanes) - mi, gd[k % 2]);
+        const Vec<T> slope = load_some(dy + (r + k) * ldd + i, lanes);
+        const Vec<T> v = load_some(x + (r + k) * ld + i, lanes) - mi;
+        const Vec<T> dz = act.slope(slope, v, i, lanes);
+        g[k % 2] += dz;
+        gd[k % 2] = fma(dz, v, gd[k % 2]);
       }
       store_some(s.g + i, load_some(s.g + i, lanes) + (g[0] + g[1]), lanes);
       store_some(s.gd + i, load_some(s.gd + i, lanes) + (gd[0] + gd[1]), lanes);
