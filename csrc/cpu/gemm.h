@@ -39,11 +39,12 @@ constexpr int64_t even_part(int64_t n, int64_t most, int64_t unit) {
   return round_up(ceil_div(n, ceil_div(n, most)), unit);
 }
 
-// A has at most four row panels and is small; B is large and wide enough to share out.
+// A has at most four row panels and is small; B is large and wide enough to share out. Sums of a few steps
+// are not worth packing B for.
 template <class T>
 constexpr bool is_narrow(int64_t M, int64_t N, int64_t K) {
   constexpr int64_t size = sizeof(T);
-  return M <= 4 * kTileRows && M * K * size <= (8 << 20) && K * N * size >= (1 << 18) &&
+  return K >= 8 && M <= 4 * kTileRows && M * K * size <= (8 << 20) && K * N * size >= (1 << 18) &&
          N >= 8 * kTileColumns<T>;
 }
 

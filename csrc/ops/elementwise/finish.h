@@ -20,6 +20,7 @@ struct Finish {
   void lines(T* y, T* z, int64_t step, int64_t rows, const T* bias, int64_t n) const {
     constexpr int L = kLanes<T>;
     T* sum = keep_z ? z : y;
+    if (bias && step == n && n < L && rows >= L) return short_lines(y, sum, rows, bias, n);
     if (!bias && step == n) n *= rows, rows = 1;  // one long line
     // Two passes: a line that has just been written cannot be read back at once.
     if (bias || keep_z) {
@@ -37,6 +38,23 @@ struct Finish {
     if (act) {
       for (int64_t r = 0; r < rows; ++r) act(sum + r * step, y + r * step, n, p0, p1);
     }
+  }
+
+ private:
+  // Lines of less than a vector, one behind the other: L of them are n whole vectors, and their bias, L
+  // times b, is put in a row.
+  void short_lines(T* y, T* sum, int64_t rows, const T* bias, int64_t n) const {
+    constexpr int64_t L = kLanes<T>;
+    alignas(64) T row[L * L];
+    const int64_t period = L * n, all = rows * n;
+    for (int64_t i = 0; i < period; i += n) {
+      for (int64_t j = 0; j < n; ++j) row[i + j] = bias[j];
+    }
+    for (int64_t i = 0, at = 0; i < all; i += L, at = at + L == period ? 0 : at + L) {
+      const int64_t k = min64(L, all - i);
+      store_n(sum + i, load_n(y + i, k) + load(row + at), k);
+    }
+    if (act) act(sum, y, all, p0, p1);
   }
 };
 

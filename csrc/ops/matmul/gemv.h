@@ -121,9 +121,23 @@ HL_INLINE void axpy_rows(const T* x, int64_t x_ks, const T* w, int64_t w_ks, int
 // x (S, K) with strides x_rs, x_ks; W's line n starts at w + n * w_rs, its step k at w + k * w_ks.
 template <class T>
 void gemv(Ctx& ctx, const GemvCut& g, bool dot, const T* x, int64_t x_rs, int64_t x_ks, const T* w,
-          int64_t w_rs, int64_t w_ks, const Output<T>& out) {
+          int64_t w_rs, int64_t w_ks, const Output<T>& out, const Epilogue* epilogue = nullptr) {
   if (g.S == 0 || g.N == 0) return;
   T* partial = reinterpret_cast<T*>(ctx.shared);
+  // Lines [n0, n0 + n) of the result, whose pieces are all there.
+  const auto finish = [&](int64_t n0, int64_t n) {
+    for (int64_t s = 0; s < g.S; ++s) {
+      const T* sums = partial + s * g.N + n0;
+      T* to = out.c + s * out.rs + n0 * out.cs;
+      for (int64_t i = 0; i < n; ++i) {
+        T sum = sums[i];
+        for (int64_t piece = 1; piece < g.pieces; ++piece) sum += sums[piece * g.S * g.N + i];
+        T* q = to + i * out.cs;
+        *q = out.beta == T(0) ? out.alpha * sum : out.alpha * sum + out.beta * *q;
+      }
+    }
+    if (epilogue) epilogue->apply(epilogue->self, 0, g.S, n0, n);
+  };
   T* rows = partial + g.pieces * g.S * g.N;
   if (dot && x_ks != 1) {
     for (int64_t s = 0; s < g.S; ++s) {
@@ -167,17 +181,14 @@ void gemv(Ctx& ctx, const GemvCut& g, bool dot, const T* x, int64_t x_rs, int64_
           }
         }
       }
+      if (g.pieces == 1) finish(n0, n);
     }
   });
-  for (int64_t s = 0; s < g.S; ++s) {
-    for (int64_t n = 0; n < g.N; ++n) {
-      T sum = partial[s * g.N + n];
-      for (int64_t piece = 1; piece < g.pieces; ++piece)
-        sum += partial[(piece * g.S + s) * g.N + n];
-      T* q = out.c + s * out.rs + n * out.cs;
-      *q = out.beta == T(0) ? out.alpha * sum : out.alpha * sum + out.beta * *q;
-    }
-  }
+  if (g.pieces == 1) return;
+  const int64_t many = max64(1, (1 << 15) / (g.nc * g.S * g.pieces));
+  parallel_for(ctx, strips, many, [&](int64_t begin, int64_t end, int) {
+    finish(begin * g.nc, min64(end * g.nc, g.N) - begin * g.nc);
+  });
 }
 
 }  // namespace hl::cpu::HL_ISA

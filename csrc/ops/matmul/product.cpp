@@ -40,7 +40,7 @@ Product choose_product(const ProductView& original) {
   const bool few = is_narrow<T>(narrow.M, narrow.N, narrow.K);
   if (narrow.M <= (few ? 2 : kDotRows) && narrow.b_rs == 1 && v.K >= kLanes<T>) {
     p.algorithm = Algorithm::kDot;
-  } else if (narrow.M <= (few ? 2 : kAxpyRows) && narrow.b_cs == 1 &&
+  } else if (narrow.M <= (few ? 2 : kAxpyRows) && narrow.b_cs == 1 && v.K >= 8 &&
              narrow.N >= 8 * kTileColumns<T> && narrow.N * narrow.K >= (1 << 15)) {
     p.algorithm = Algorithm::kAxpy;
   } else {
@@ -88,8 +88,8 @@ void run_product(Ctx& ctx, const Product& p, const T* a, const T* b, T* c, doubl
     const Strided<T> right = {b, v.b_cs, v.b_rs, p.b_direct};
     gemm(ctx, p.gemm, left, right, out, epilogue);
   } else {
-    gemv(ctx, p.gemv, p.algorithm == Algorithm::kDot, a, v.a_rs, v.a_cs, b, v.b_cs, v.b_rs, out);
-    if (epilogue) epilogue->apply(epilogue->self, 0, v.M, 0, v.N);
+    gemv(ctx, p.gemv, p.algorithm == Algorithm::kDot, a, v.a_rs, v.a_cs, b, v.b_cs, v.b_rs, out,
+         epilogue);
   }
 }
 
