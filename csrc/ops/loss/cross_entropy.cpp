@@ -15,6 +15,12 @@ HL_INLINE double row_weight(const ClassLossShape& s, const int64_t* labels, cons
 
 template <class T>
 double mean_divisor(const ClassLossShape& s, const int64_t* labels, const T* weight) {
+  if (!labels) return double(s.N);
+  if (!weight) {
+    int64_t counted = 0;
+    for (int64_t i = 0; i < s.N; ++i) counted += labels[i] != s.ignore_index;
+    return double(counted);
+  }
   double sum = 0;
   for (int64_t i = 0; i < s.N; ++i) sum += row_weight(s, labels, weight, i);
   return sum;
@@ -110,6 +116,40 @@ HL_INLINE double row_loss(const ClassLossShape& s, const T* x, const int64_t* la
   return (1 - s.smoothing) * hard + s.smoothing / double(s.C) * (all_weights * low - gap);
 }
 
+// The gradient of rows [begin, end) of less than a vector, as the classes of a pixel are: their numbers
+// stand in a row, each beside what its row shifts and scales it by. share(i) is a row's part of the loss.
+template <class T, class F>
+HL_INLINE void short_rows_gradient(const ClassLossShape& s, int64_t begin, int64_t end, const T* x,
+                                   const int64_t* labels, const T* weight, const T* saved, T* dx,
+                                   const F& share) {
+  constexpr int64_t L = kLanes<T>, kRows = 64;
+  T m[kRows * L], scale[kRows * L], hit[kRows];
+  for (int64_t i0 = begin; i0 < end; i0 += kRows) {
+    const int64_t rows = least(kRows, end - i0), n = rows * s.C;
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t i = i0 + r;
+      const bool counts = labels[i] != s.ignore_index;
+      const double g = share(i) * row_weight(s, labels, weight, i);
+      const T factor = counts ? T(g * (1 / double(saved[2 * i + 1]))) : T(0);
+      for (int64_t c = 0; c < s.C; ++c) m[r * s.C + c] = saved[2 * i], scale[r * s.C + c] = factor;
+      hit[r] = T(g);
+    }
+    const T* from = x + i0 * s.C;
+    T* to = dx + i0 * s.C;
+    for_vectors<T>(n, [&](int64_t k, int64_t lanes) __attribute__((always_inline)) {
+      const Vec<T> e = exp(load_some(from + k, lanes) - load_some(m + k, lanes));
+      store_some(to + k, load_some(scale + k, lanes) * e, lanes);
+    });
+    for (int64_t r = 0; r < rows; ++r, to += s.C) {
+      if (labels[i0 + r] != s.ignore_index) {
+        to[labels[i0 + r]] -= hit[r];
+      } else {
+        for (int64_t c = 0; c < s.C; ++c) to[c] = 0;
+      }
+    }
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -153,7 +193,14 @@ void cross_entropy_backward(Ctx& ctx, const ClassLossShape& s, const T* dy, cons
   const double divisor = s.reduction == Reduction::kMean ? mean_divisor(s, labels, weight) : 1;
   const double even = s.smoothing / double(s.C);
   const double all_weights = s.smoothing != 0 && !soft ? total_weight(s, weight) : 0;
+  const auto share = [&](int64_t i) {
+    return double(s.reduction == Reduction::kNone ? dy[i] : dy[0]) / divisor;
+  };
+  const bool short_rows = labels && s.smoothing == 0 && s.C < kLanes<T>;
   parallel_for(ctx, s.N, row_grain(s.C), [&](int64_t begin, int64_t end, int) {
+    if (short_rows) {
+      return short_rows_gradient(s, begin, end, x, labels, weight, saved, dx, share);
+    }
     for (int64_t i = begin; i < end; ++i) {
       const T* row = x + i * s.C;
       T* to = dx + i * s.C;
@@ -161,7 +208,7 @@ void cross_entropy_backward(Ctx& ctx, const ClassLossShape& s, const T* dy, cons
         for (int64_t c = 0; c < s.C; ++c) to[c] = 0;
         continue;
       }
-      const double g = double(s.reduction == Reduction::kNone ? dy[i] : dy[0]) / divisor;
+      const double g = share(i);
       const Vec<T> m = set1(saved[2 * i]), d = set1(T(g));
       const double inverse = 1 / double(saved[2 * i + 1]);
       auto softmax = [=](int64_t c, int64_t lanes) __attribute__((always_inline)) {
