@@ -99,22 +99,30 @@ __attribute__((noinline)) void tile_product(const Tile<T>& t) {
     tile_scatter(t, sums, MR, NV * L);
     return;
   }
-  const bool whole = t.n == NV * L;
+  // What a store could change for all the compiler knows is read before the first one.
+  T* const c = t.c;
+  const int64_t c_rs = t.c_rs, columns = t.n;
+  const T alpha = t.alpha, beta = t.beta;
+  const auto each = [&](auto put) __attribute__((always_inline)) {
 #pragma GCC unroll 16
-  for (int i = 0; i < MR; ++i) {
+    for (int i = 0; i < MR; ++i) {
 #pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) {
-      T* c = t.c + i * t.c_rs + v * L;
-      Vec<T> y = sum[i][v] * t.alpha;
-      if (whole) {
-        if (t.beta != T(0)) y += load(c) * t.beta;
-        store(c, y);
-      } else if (int64_t n = t.n - v * L; n > 0) {
-        if (n > L) n = L;
-        if (t.beta != T(0)) y += load_n(c, n) * t.beta;
-        store_n(c, y, n);
-      }
+      for (int v = 0; v < NV; ++v) put(c + i * c_rs + v * L, sum[i][v] * alpha, v);
     }
+  };
+  if (columns == NV * L && beta == T(0)) {
+    each([](T* to, Vec<T> y, int) __attribute__((always_inline)) { store(to, y); });
+  } else if (columns == NV * L) {
+    each([=](T* to, Vec<T> y, int)
+             __attribute__((always_inline)) { store(to, y + load(to) * beta); });
+  } else {
+    each([=](T* to, Vec<T> y, int v) __attribute__((always_inline)) {
+      int64_t n = columns - v * L;
+      if (n <= 0) return;
+      if (n > L) n = L;
+      if (beta != T(0)) y += load_n(to, n) * beta;
+      store_n(to, y, n);
+    });
   }
 }
 
