@@ -10,78 +10,61 @@ constexpr int64_t P = kWinogradPositions;
 constexpr int64_t kBlockBytes = 512 << 10;  // of V and M: half of a second-level cache
 constexpr int64_t kMoreWeights = 1 << 20;   // U may be larger than w by this
 
-// Where the outputs of a tile begin.
-struct Place {
-  int64_t image, row, column;
-
-  Place(const WinogradGrid& g, int64_t tile)
-      : image(tile / (g.wide * g.high)),
-        row(tile / g.wide % g.high * 2),
-        column(tile % g.wide * 2) {}
-  void next(const WinogradGrid& g) {
-    if ((column += 2) < 2 * g.wide) return;
-    column = 0;
-    if ((row += 2) < 2 * g.high) return;
-    row = 0, ++image;
-  }
+// Neighbours on a line of tiles: where the outputs of the first one begin, its number, how many.
+struct TileLine {
+  int64_t image, row, column, tile, run;
 };
+template <class F>
+HL_INLINE void for_lines(const WinogradGrid& g, int64_t tile, int64_t count, const F& f) {
+  for (int64_t done = 0; done < count;) {
+    const int64_t line = (tile + done) / g.wide, at = (tile + done) % g.wide;
+    const int64_t run = min64(count - done, g.wide - at);
+    f(TileLine{line / g.high, line % g.high * 2, at * 2, done, run});
+    done += run;
+  }
+}
 
 struct Picture {
   int64_t height, width, channels;
+
+  int64_t at(int64_t image, int64_t row, int64_t column) const {
+    return ((image * height + row) * width + column) * channels;
+  }
 };
 
-// Calls body with a function from i * size + j to the numbers of pixel (row + i, column + j), which are a
-// line of zeros outside the picture.
-template <int size, class T, class Body>
-HL_INLINE void with_pixels(const Picture& p, const T* from, int64_t image, int64_t row,
-                           int64_t column, const T* zeros, Body body) {
-  const int64_t down = p.width * p.channels;
-  const T* corner = from + (image * p.height + row) * down + column * p.channels;
-  if (row >= 0 && row + size <= p.height && column >= 0 && column + size <= p.width) {
-    return body([&](int i) { return corner + i / size * down + i % size * p.channels; });
-  }
-  const T* at[size * size];
-  for (int i = 0; i < size; ++i) {
-    const bool high = row + i >= 0 && row + i < p.height;
-    for (int j = 0; j < size; ++j) {
-      const bool inside = high && column + j >= 0 && column + j < p.width;
-      at[i * size + j] = inside ? corner + i * down + j * p.channels : zeros;
+// `size` lines of pixels, one below the other, from a column on. What lies outside the picture is zero.
+template <int size, class T>
+struct Band {
+  const T* line[size];
+  int64_t step[size];  // from pixel to pixel
+  int64_t column, width;
+
+  HL_INLINE Band(const Picture& p, const T* from, int64_t image, int64_t row, int64_t column,
+                 const T* zeros)
+      : column(column), width(p.width) {
+    for (int i = 0; i < size; ++i) {
+      const bool inside = row + i >= 0 && row + i < p.height;
+      line[i] = inside ? from + p.at(image, row + i, column) : zeros;
+      step[i] = inside ? p.channels : 0;
     }
   }
-  body([&](int i) { return at[i]; });
-}
-
-// Asks for the two lines of pixels that the tile below needs and this one has not read. Tiles walk along a
-// line, four pixels of four lines at a time, which no hardware sees through.
-template <class T>
-HL_INLINE void fetch_below(const Picture& p, const T* from, int64_t image, int64_t row,
-                           int64_t column, int64_t size) {
-  constexpr int64_t kLine = 64 / int64_t(sizeof(T));
-  const int64_t down = p.width * p.channels;
-  const T* at = from + (image * p.height + row + size) * down + column * p.channels;
-  for (int64_t c = 0; c < 2 * p.channels; c += kLine) {
-    __builtin_prefetch(at + c);
-    __builtin_prefetch(at + down + c);
+  // Channels c of column j, from above.
+  template <class Access>
+  HL_INLINE void get(int64_t j, int64_t c, const Access& lanes, Vec<T> (&to)[size]) const {
+    const bool inside = uint64_t(column + j) < uint64_t(width);
+#pragma GCC unroll 4
+    for (int i = 0; i < size; ++i) {
+      to[i] = inside ? lanes.get(line[i] + j * step[i] + c) : zero<T>();
+    }
   }
-}
+};
 
 // ---- the transforms, of one vector of channels -----------------------------------------------------
-// B' d B
-template <class Load, class Store>
-HL_INLINE void transform_image(Load load, Store store) {
-  decltype(load(0)) t[4][4];
-#pragma GCC unroll 4
-  for (int j = 0; j < 4; ++j) {
-    const auto d0 = load(j), d1 = load(4 + j), d2 = load(8 + j), d3 = load(12 + j);
-    t[0][j] = d0 - d2, t[1][j] = d1 + d2, t[2][j] = d2 - d1, t[3][j] = d1 - d3;
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    store(4 * i, t[i][0] - t[i][2]);
-    store(4 * i + 1, t[i][1] + t[i][2]);
-    store(4 * i + 2, t[i][2] - t[i][1]);
-    store(4 * i + 3, t[i][1] - t[i][3]);
-  }
+// B' d of a column.
+template <class V>
+HL_INLINE void transform_column(V (&d)[4]) {
+  const V d0 = d[0], d1 = d[1], d2 = d[2], d3 = d[3];
+  d[0] = d0 - d2, d[1] = d1 + d2, d[2] = d2 - d1, d[3] = d1 - d3;
 }
 
 // A' m A
@@ -100,22 +83,11 @@ HL_INLINE void transform_back(Load load, Store store) {
   }
 }
 
-// A dy A', but for the signs of its last row and column: transform_gradient sees to those.
-template <class Load, class Store>
-HL_INLINE void transform_outputs(Load load, Store store) {
-  decltype(load(0)) t[4][2];
-#pragma GCC unroll 2
-  for (int j = 0; j < 2; ++j) {
-    const auto e0 = load(j), e1 = load(2 + j);
-    t[0][j] = e0, t[1][j] = e0 + e1, t[2][j] = e0 - e1, t[3][j] = e1;
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    store(4 * i, t[i][0]);
-    store(4 * i + 1, t[i][0] + t[i][1]);
-    store(4 * i + 2, t[i][0] - t[i][1]);
-    store(4 * i + 3, t[i][1]);
-  }
+// A dy of a column, but for the sign of the last row: transform_gradient sees to that, and to the last
+// column's.
+template <class V>
+HL_INLINE void transform_outputs(const V (&e)[2], V (&t)[4]) {
+  t[0] = e[0], t[1] = e[0] + e[1], t[2] = e[0] - e[1], t[3] = e[1];
 }
 
 // G g G'
@@ -177,22 +149,38 @@ HL_INLINE void by_vectors(int64_t n, Body body) {
   if (i < n) body(i, Rest<T>{n - i});
 }
 
-// V of `count` tiles.
+// V of `count` tiles. Neighbours share two of their four columns, whose half of the transform is done once.
 template <class T>
 void image_block(const WinogradGrid& g, const Picture& p, const int64_t (&first)[2], int64_t tile,
                  int64_t count, int64_t channels, const T* from, const T* zeros,
                  const WinogradSheets& sheets, T* v) {
-  Place at(g, tile);
-  for (int64_t t = 0; t < count; ++t, v += sheets.pitch, at.next(g)) {
-    const int64_t row = at.row + first[0], column = at.column + first[1];
-    fetch_below(p, from, at.image, row, column, 4);
-    with_pixels<4>(p, from, at.image, row, column, zeros, [&](auto pixel) {
-      by_vectors<T>(channels, [&](int64_t c, auto lanes) {
-        transform_image([&](int i) { return lanes.get(pixel(i) + c); },
-                        [&](int i, Vec<T> x) { store(v + i * sheets.step + c, x); });
-      });
+  for_lines(g, tile, count, [&](const TileLine& l) {
+    const Band<4, T> band(p, from, l.image, l.row + first[0], l.column + first[1], zeros);
+    by_vectors<T>(channels, [=](int64_t c, auto lanes) {  // by value: a store might change the rest
+      const auto column = [&](int64_t j, Vec<T>(&to)[4]) __attribute__((always_inline)) {
+        band.get(j, c, lanes, to);
+        transform_column(to);
+      };
+      Vec<T> t[4][4];
+      column(0, t[0]);
+      column(1, t[1]);
+      T* to = v + l.tile * sheets.pitch + c;
+      const int64_t step = sheets.step, pitch = sheets.pitch, run = l.run;
+      for (int64_t q = 0; q < run; ++q, to += pitch) {
+        column(2 * q + 2, t[2]);
+        column(2 * q + 3, t[3]);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+          T* row = to + 4 * i * step;
+          store(row, t[0][i] - t[2][i]);
+          store(row + step, t[1][i] + t[2][i]);
+          store(row + 2 * step, t[2][i] - t[1][i]);
+          store(row + 3 * step, t[1][i] - t[3][i]);
+          t[0][i] = t[2][i], t[1][i] = t[3][i];
+        }
+      }
     });
-  }
+  });
 }
 
 // W of `count` tiles of dy.
@@ -200,16 +188,28 @@ template <class T>
 void outputs_block(const WinogradGrid& g, const Picture& p, int64_t tile, int64_t count,
                    int64_t channels, const T* dy, const T* zeros, const WinogradSheets& sheets,
                    T* w) {
-  Place at(g, tile);
-  for (int64_t t = 0; t < count; ++t, w += sheets.pitch, at.next(g)) {
-    fetch_below(p, dy, at.image, at.row, at.column, 2);
-    with_pixels<2>(p, dy, at.image, at.row, at.column, zeros, [&](auto pixel) {
-      by_vectors<T>(channels, [&](int64_t c, auto lanes) {
-        transform_outputs([&](int i) { return lanes.get(pixel(i) + c); },
-                          [&](int i, Vec<T> x) { store(w + i * sheets.step + c, x); });
-      });
+  for_lines(g, tile, count, [&](const TileLine& l) {
+    const Band<2, T> band(p, dy, l.image, l.row, l.column, zeros);
+    by_vectors<T>(channels, [=](int64_t c, auto lanes) {
+      T* to = w + l.tile * sheets.pitch + c;
+      const int64_t step = sheets.step, pitch = sheets.pitch, run = l.run;
+      for (int64_t q = 0; q < run; ++q, to += pitch) {
+        Vec<T> left[2], right[2], t[2][4];
+        band.get(2 * q, c, lanes, left);
+        band.get(2 * q + 1, c, lanes, right);
+        transform_outputs(left, t[0]);
+        transform_outputs(right, t[1]);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+          T* row = to + 4 * i * step;
+          store(row, t[0][i]);
+          store(row + step, t[0][i] + t[1][i]);
+          store(row + 2 * step, t[0][i] - t[1][i]);
+          store(row + 3 * step, t[1][i]);
+        }
+      }
     });
-  }
+  });
 }
 
 // y of `count` tiles and n columns.
@@ -217,29 +217,34 @@ template <class T>
 void back_block(const WinogradGrid& g, const Picture& y, int64_t tile, int64_t count, int64_t n,
                 const WinogradSheets& sheets, const T* m, const T* bias, T* to) {
   const int64_t down = y.width * y.channels;
-  Place at(g, tile);
-  for (int64_t t = 0; t < count; ++t, m += sheets.pitch, at.next(g)) {
-    T* pixel = to + ((at.image * y.height + at.row) * y.width + at.column) * y.channels;
-    const bool right = at.column + 1 < y.width, below = at.row + 1 < y.height;
-    by_vectors<T>(n, [&](int64_t j, auto lanes) {
+  for_lines(g, tile, count, [&](const TileLine& l) {
+    const bool below = l.row + 1 < y.height;
+    by_vectors<T>(n, [=](int64_t j, auto lanes) {
       const Vec<T> b = bias ? lanes.get(bias + j) : zero<T>();
-      transform_back([&](int p) { return load(m + p * sheets.step + j); },
-                     [&](int i, Vec<T> v) {
-                       if ((i & 1 && !right) || (i & 2 && !below)) return;
-                       lanes.put(pixel + (i >> 1) * down + (i & 1) * y.channels + j, v + b);
-                     });
+      const int64_t step = sheets.step, pitch = sheets.pitch, run = l.run, across = y.channels;
+      const int64_t whole = (y.width - l.column) / 2;  // tiles with a column on the right
+      const T* from = m + l.tile * pitch + j;
+      T* pixel = to + y.at(l.image, l.row, l.column) + j;
+      for (int64_t q = 0; q < run; ++q, from += pitch, pixel += 2 * across) {
+        transform_back([=](int p) { return load(from + p * step); },
+                       [=](int i, Vec<T> v) {
+                         if ((i & 1 && q >= whole) || (i & 2 && !below)) return;
+                         lanes.put(pixel + (i >> 1) * down + (i & 1) * across, v + b);
+                       });
+      }
     });
-  }
+  });
 }
 
 // U[panel][position][channel][column] of panels [p0, p1) of w.
 template <class T>
-void weight_panels(Ctx& ctx, const Correlation& c, const T* w, int64_t p0, int64_t p1, T* u) {
-  constexpr int64_t L = kLanes<T>, nr = kTileColumns<T>, kChannels = 16;
+void weight_panels(Ctx& ctx, const Correlation& c, int64_t nr, const T* w, int64_t p0, int64_t p1,
+                   T* u) {
+  constexpr int64_t L = kLanes<T>, kChannels = 16;
   const int64_t chunks = ceil_div(c.channels, kChannels);
   const int64_t own = c.transposed ? c.columns : c.channels;  // the last axis of w
   parallel_for(ctx, (p1 - p0) * chunks, 4, [&](int64_t begin, int64_t end, int) {
-    alignas(64) T taps[9 * kChannels * nr];
+    alignas(64) T taps[9 * kChannels * kTileColumns<T>];
     for (int64_t i = begin; i < end; ++i) {
       const int64_t panel = p0 + i / chunks, c0 = i % chunks * kChannels;
       const int64_t n = min64(kChannels, c.channels - c0), line = panel * nr;
@@ -307,7 +312,7 @@ WinogradCut winograd_cut(const Correlation& c) {
   const int64_t size = sizeof(T);
   WinogradCut k = {};
   k.grid = {c.N * a[0].out, ceil_div(a[1].out, 2), ceil_div(a[2].out, 2)};
-  k.nr = kTileColumns<T>;
+  k.nr = min64(kTileColumns<T>, round_up(c.columns, kLanes<T>));
   const int64_t pitch = apart<T>(c.channels);
   // As many tiles as the cache holds, but sixteen tasks.
   const int64_t tiles = k.grid.tiles();
@@ -336,7 +341,7 @@ void winograd(Ctx& ctx, const Correlation& c, const WinogradCut& k, const T* fro
   rest.b = nullptr;
   for (int64_t pass = 0; pass < k.passes; ++pass) {
     const int64_t p0 = k.panels * pass / k.passes, p1 = k.panels * (pass + 1) / k.passes;
-    weight_panels(ctx, c, w, p0, p1, u);
+    weight_panels(ctx, c, k.nr, w, p0, p1, u);
     parallel_for(ctx, k.blocks, 1, [&](int64_t begin, int64_t end, int worker) {
       T* v = worker_scratch<T>(ctx, worker);
       T* m = v + k.v.size();
@@ -361,17 +366,13 @@ void winograd(Ctx& ctx, const Correlation& c, const WinogradCut& k, const T* fro
         }
         if (!rest.needed()) continue;
         const int64_t column = p0 * k.nr, columns = min64(c.columns, p1 * k.nr) - column;
-        for (int64_t t = 0; t < count;) {  // the tiles of one line at a time
-          const Place at(k.grid, tile0 + t);
-          const int64_t run = min64(count - t, k.grid.wide - at.column / 2);
-          const int64_t pixels = min64(2 * run, result.width - at.column);
-          for (int64_t r = at.row; r < min64(at.row + 2, result.height); ++r) {
-            const int64_t pixel = (at.image * result.height + r) * result.width + at.column;
-            T* line = to + pixel * c.columns + column;
+        for_lines(k.grid, tile0, count, [&](const TileLine& l) {
+          const int64_t pixels = min64(2 * l.run, result.width - l.column);
+          for (int64_t r = l.row; r < min64(l.row + 2, result.height); ++r) {
+            T* line = to + result.at(l.image, r, l.column) + column;
             rest.lines(line, z ? z + (line - to) : nullptr, c.columns, pixels, nullptr, columns);
           }
-          t += run;
-        }
+        });
       }
     });
   }
