@@ -1,6 +1,9 @@
 // Scratch memory: one arena per calling thread, grown to the largest plan it has met.
 #include "context.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 
@@ -26,6 +29,17 @@ constexpr int64_t kGuardBytes = 64;
 constexpr unsigned char kGuard = 0xa5;
 std::atomic<bool> g_guarded{false};
 
+// Which stores a kernel uses depends on it, never a result.
+int64_t last_cache() {
+  constexpr int64_t kUsual = int64_t(16) << 20, kLeast = kUsual / 2, kMost = 2 * kUsual;
+#ifdef _SC_LEVEL3_CACHE_SIZE
+  const int64_t known = sysconf(_SC_LEVEL3_CACHE_SIZE);  // 0 or -1 where the system does not say
+#else
+  const int64_t known = 0;
+#endif
+  return known > 0 ? std::clamp(known, kLeast, kMost) : kUsual;
+}
+
 int64_t align64(int64_t n) { return (n + 63) & ~int64_t(63); }
 int64_t shared_room(int64_t bytes) {
   return bytes || scratch_guarded() ? align64(bytes) + kGuardBytes : 0;
@@ -46,6 +60,8 @@ void for_guards(const Ctx& ctx, int64_t shared_bytes, int64_t worker_bytes, F f)
 bool scratch_reserve(Ctx& ctx, int64_t shared_bytes, int64_t worker_bytes) {
   ctx.workers = num_threads();
   ctx.stream = nullptr;
+  static const int64_t cache = last_cache();
+  ctx.last_cache = cache;
   // An odd number of cache lines between workers keeps their slices out of each other's cache sets.
   ctx.worker_bytes = worker_bytes ? align64(worker_bytes) + kGuardBytes : 0;
   int64_t shared = shared_room(shared_bytes);

@@ -19,6 +19,7 @@ struct Ctx {
   unsigned char* per_worker;
   int64_t worker_bytes;
   int workers;          // how many threads parallel_for may use for this call
+  int64_t last_cache;   // bytes; a larger result is better written past the caches
   void* stream;         // CUDA only
   Precision precision;  // CUDA only
 };

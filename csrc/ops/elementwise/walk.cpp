@@ -4,8 +4,7 @@
 namespace hl::cpu::HL_ISA {
 namespace {
 
-constexpr int64_t kTaskElements = 1 << 15;           // least work of one task for a thread
-constexpr int64_t kStreamBytes = int64_t(16) << 20;  // from here on the result goes past the caches
+constexpr int64_t kTaskElements = 1 << 15;  // least work of one task for a thread
 
 struct Cut {
   int64_t rows, n;    // sizes of the tiled axes
@@ -26,17 +25,17 @@ void stream(const void* from, void* to, int64_t bytes) {
 
 // Whether the result should go past the caches: it is too large for them, it is not read as well
 // (then its lines are there already), and every row of it can be stored in whole vectors.
-bool streams(const ElementShape& s, const Walk& w, int64_t bytes) {
+bool streams(const Ctx& ctx, const ElementShape& s, const Walk& w, int64_t bytes) {
   const int last = s.dims - 1, out = w.operands - 1;
   const int64_t item = w.item[out];
-  bool yes = bytes >= kStreamBytes && item >= 4 && s.stride[out][last] == 1 &&
+  bool yes = bytes >= ctx.last_cache && item >= 4 && s.stride[out][last] == 1 &&
              uintptr_t(w.base[out]) % kVectorBytes == 0 && s.size[last] * item % kVectorBytes == 0;
   for (int k = 0; k < out; ++k) yes &= w.base[k] != w.base[out];
   for (int i = 0; i < last; ++i) yes &= s.stride[out][i] * item % kVectorBytes == 0;
   return yes;
 }
 
-Cut cut(const ElementShape& s, const Walk& w) {
+Cut cut(const Ctx& ctx, const ElementShape& s, const Walk& w) {
   Cut c = {};
   const int last = s.dims - 1, out = w.output ? w.operands - 1 : -1;
   c.n = s.size[last];
@@ -51,7 +50,7 @@ Cut cut(const ElementShape& s, const Walk& w) {
   // Long rows are tiled alone. Short ones are taken together, and then some operand needs a buffer,
   // or its axes would have been one.
   const bool alone = c.n >= kTileElements / 2 || !moved;
-  c.stream = out >= 0 && streams(s, w, total * w.item[out]);
+  c.stream = out >= 0 && streams(ctx, s, w, total * w.item[out]);
   // Where an operand is transposed, the cache lines of one row serve the next; else a row is read
   // front to back.
   c.by_strips = buffered;
@@ -71,7 +70,7 @@ void walk(Ctx& ctx, const ElementShape& s, const Walk& w) {
   for (int i = 0; i < s.dims; ++i) {
     if (s.size[i] == 0) return;
   }
-  const Cut c = cut(s, w);
+  const Cut c = cut(ctx, s, w);
   const int last = s.dims - 1, out = w.output ? w.operands - 1 : -1;
   parallel_for(ctx, c.tiles, c.grain, [&](int64_t begin, int64_t end, int) {
     TileBuffers buffers;

@@ -9,10 +9,9 @@
 
 namespace hl::cpu::HL_ISA {
 
-constexpr int kBlockRows = 8;                       // centred on their own mean, in registers
-constexpr int64_t kStripColumns = 512;              // of a task: its sums stay in the first cache
-constexpr int64_t kNormTile = 4096;                 // elements in a buffer on the stack
-constexpr int64_t kPastCaches = int64_t(16) << 20;  // bytes of a result that goes past them
+constexpr int kBlockRows = 8;           // centred on their own mean, in registers
+constexpr int64_t kStripColumns = 512;  // of a task: its sums stay in the first cache
+constexpr int64_t kNormTile = 4096;     // elements in a buffer on the stack
 
 // A sample (rows, C) as `rows` rows of W = f C numbers and a last one of `rest` < W: few channels
 // would leave most of a vector empty. Column i belongs to channel i % C.

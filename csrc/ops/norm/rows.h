@@ -9,9 +9,8 @@
 
 namespace hl::cpu::HL_ISA {
 
-constexpr int64_t kTask = 65536;                    // elements worth a task
-constexpr int64_t kPiece = 16384;                   // of a long row
-constexpr int64_t kPastCaches = int64_t(16) << 20;  // bytes of a result that no cache would keep
+constexpr int64_t kTask = 65536;   // elements worth a task
+constexpr int64_t kPiece = 16384;  // of a long row
 
 struct Two {
   double first, second;
@@ -39,8 +38,8 @@ HL_INLINE Plan row_plan(const RowNormShape& s, int arrays) {
 
 // Whether y is written past the caches.
 template <class T>
-HL_INLINE bool goes_past(const RowNormShape& s, const T* y) {
-  return s.rows * s.n * int64_t(sizeof(T)) >= kPastCaches && s.n % kLanes<T> == 0 &&
+HL_INLINE bool goes_past(const Ctx& ctx, const RowNormShape& s, const T* y) {
+  return s.rows * s.n * int64_t(sizeof(T)) >= ctx.last_cache && s.n % kLanes<T> == 0 &&
          uintptr_t(y) % kVectorBytes == 0;
 }
 

@@ -20,9 +20,24 @@ int64_t most_rows(const PoolShape& s) {
 }
 int64_t most_above(const PoolShape& s) { return most_rows(s) * most_cover(s, s.axis[2]); }
 
-// Fills `rows` for input row (image, id, ih); returns how many.
-int64_t rows_above(const PoolShape& s, int64_t image, int64_t id, int64_t ih, RowAbove* rows) {
+bool side_by_side(const PoolShape& s, const PoolAxis& a) {
+  return !s.adaptive && a.stride == a.kernel && a.dilation == 1 && a.before == 0 &&
+         a.out * a.kernel <= a.in;
+}
+
+// Fills `rows` for input row (image, id, ih); returns how many. `apart`: windows lie side by side along D and
+// H, as they most often do, and finding them is not worth the general search.
+int64_t rows_above(const PoolShape& s, bool apart, int64_t image, int64_t id, int64_t ih,
+                   RowAbove* rows) {
   const PoolAxis &D = s.axis[0], &H = s.axis[1], &W = s.axis[2];
+  if (apart) {
+    const int64_t od = id / D.kernel, oh = ih / H.kernel;
+    if (od >= D.out || oh >= H.out) return 0;
+    const int64_t jd = id - od * D.kernel, jh = ih - oh * H.kernel;
+    rows[0] = {((image * D.out + od) * H.out + oh) * W.out * s.C, (jd * H.kernel + jh) * W.kernel,
+               D.kernel * H.kernel};
+    return 1;
+  }
   const Cover d = cover_of(s, D, id), h = cover_of(s, H, ih);
   int64_t n = 0;
   for (int64_t od = d.low; od <= d.high; ++od) {
@@ -230,11 +245,6 @@ void windows(const Source& source, Above<T> first, int64_t count, int64_t C, int
   }
 }
 
-bool side_by_side(const PoolShape& s, const PoolAxis& a) {
-  return !s.adaptive && a.stride == a.kernel && a.dilation == 1 && a.before == 0 &&
-         a.out * a.kernel <= a.in;
-}
-
 // Rows of windows of two or three pixels: inputs_of and few_windows.
 bool are_beside(const PoolShape& s, const Cut& cut) {
   const PoolAxis& W = s.axis[2];
@@ -252,10 +262,11 @@ void gather(Ctx& ctx, const PoolShape& s, const Source& source, const T* x, T* d
   const PoolAxis &D = s.axis[0], &H = s.axis[1], &W = s.axis[2];
   const Cut cut = cut_of(s);
   const int64_t C = s.C, elements = s.N * D.in * H.in * W.in * C;
-  const bool past_cache = streams<T>(dx, elements, C, cut);
+  const bool past_cache = streams<T>(ctx, dx, elements, C, cut);
   // Inputs low ... high are seen by whole windows only. There the outputs above one pixel are
   // those above the pixel a stride before, moved by one: the row is a few interleaved stretches.
   const bool beside = are_beside(s, cut), few = beside && s.C < kLanes<T>;
+  const bool apart = side_by_side(s, D) && side_by_side(s, H);
   const Cover inner = {s.adaptive ? W.in : reach_of(W), W.in - 1 - reach_of(W)};
   parallel_for(ctx, cut.units, cut.grain, [&](int64_t begin, int64_t end, int worker) {
     Above<T>* above = worker_scratch<Above<T>>(ctx, worker);
@@ -266,7 +277,7 @@ void gather(Ctx& ctx, const PoolShape& s, const Source& source, const T* x, T* d
       const Place place = place_of(cut, unit, W.in, C);
       const int64_t row = place.row, c0 = place.channel;
       const int64_t ih = row % H.in, id = row / H.in % D.in, image = row / H.in / D.in;
-      const int64_t row_count = rows_above(s, image, id, ih, rows);
+      const int64_t row_count = rows_above(s, apart, image, id, ih, rows);
       const auto some = [&](int64_t iw, Stretch alike) {
         const int64_t n = outputs_above<Source::kShares>(s, rows, row_count, iw, c0, above);
         stretch(source, above, n, alike, x, dx, (row * W.in + iw) * C + c0, past_cache);

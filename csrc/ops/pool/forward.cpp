@@ -379,7 +379,7 @@ void pool_forward(Ctx& ctx, const PoolShape& s, const T* x, T* y, void* taps) {
   int64_t elements = s.N * s.C, window = 1;
   for (const PoolAxis& a : s.axis) elements *= a.out, window *= a.kernel;
   if (elements == 0) return;
-  const bool past_cache = streams<T>(y, elements, s.C, cut_of(s));
+  const bool past_cache = streams<T>(ctx, y, elements, s.C, cut_of(s));
   switch (s.kind) {
     case PoolKind::kMax:
       return extremes<T, true>(ctx, s, x, y, taps, past_cache);

@@ -76,8 +76,7 @@ HL_INLINE Cover whole_windows(const PoolShape& s, const PoolAxis& a) {
 }
 
 // ---- the cut -------------------------------------------------------------------------------------
-constexpr int64_t kTask = 1 << 15;                   // numbers read by one task, at least
-constexpr int64_t kStreamBytes = int64_t(16) << 20;  // results this large go past the caches
+constexpr int64_t kTask = 1 << 15;  // numbers read by one task, at least
 
 // Units of (row of pixels, block of its pixels, band of channels).
 struct Cut {
@@ -117,8 +116,8 @@ HL_INLINE Place place_of(const Cut& c, int64_t unit, int64_t row, int64_t C) {
 
 // Whether a result that starts at p can be stored past the caches in whole vectors.
 template <class T>
-HL_INLINE bool streams(const void* p, int64_t elements, int64_t C, const Cut& c) {
-  return elements * int64_t(sizeof(T)) >= kStreamBytes && uintptr_t(p) % kVectorBytes == 0 &&
+HL_INLINE bool streams(const Ctx& ctx, const void* p, int64_t elements, int64_t C, const Cut& c) {
+  return elements * int64_t(sizeof(T)) >= ctx.last_cache && uintptr_t(p) % kVectorBytes == 0 &&
          C % kLanes<T> == 0 && c.channels % kLanes<T> == 0;
 }
 
