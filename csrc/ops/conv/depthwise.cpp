@@ -241,13 +241,22 @@ namespace {
 constexpr int kGradientRows = 4;  // lines of dy that share each load of x
 
 // sum[r][k] += dy[p] * x[p + r] over outputs [q0, q1) of P lines, for the taps of R kernel rows, S next to
-// each other in each: all inside, or looked at one by one.
+// each other in each: all inside, or looked at one by one. The lines that the next P outputs add to these
+// are asked for: one vector of every pixel is a stride that hardware gives up on.
 template <class T, int P, int R, int S, bool EDGE>
 HL_INLINE void add_lines(const T* dy, int64_t down, const T* const* x, int64_t q0, int64_t q1,
                          int64_t step, int64_t delta, int64_t first, int64_t size, int64_t C,
                          int64_t n, Vec<T> (*sum)[S]) {
   auto add = [&](auto get) __attribute__((always_inline)) {
     for (int64_t q = q0; q < q1; ++q) {
+      if constexpr (P > 1 && !EDGE) {
+        const T *g = dy + (P * down + q * C), *v = x[R - 1] + P * size * C + (q * step + first) * C;
+#pragma GCC unroll 8
+        for (int p = 0; p < P; ++p) {
+          __builtin_prefetch(g + p * down);
+          __builtin_prefetch(v + p * size * C);
+        }
+      }
       Vec<T> g[P];
 #pragma GCC unroll 8
       for (int p = 0; p < P; ++p) g[p] = get(dy + p * down + q * C);
