@@ -296,8 +296,13 @@ def test_errors_name_what_came():
             lambda: kernels.cross_entropy(x, np.zeros(3, np.int64)),
         ),
         (
-            r"cross_entropy: target has shape \(2,\), expected \(2, 3\)",
+            r"cross_entropy: target has the shape of class indices, \(2,\), and floating-point "
+            "numbers, expected int64 or int32; class probabilities have the shape of logits",
             lambda: kernels.cross_entropy(x, np.zeros(2)),
+        ),
+        (
+            r"cross_entropy: target has shape \(3,\), expected \(2, 3\)",
+            lambda: kernels.cross_entropy(x, np.zeros(3)),
         ),
         (
             r"cross_entropy: weight has shape \(2,\), expected \(3,\)",

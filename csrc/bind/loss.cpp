@@ -54,6 +54,13 @@ struct ClassLoss {
     }
     soft = target.dtype == DType::kFloat32 || target.dtype == DType::kFloat64;
     if (soft && may_be_soft) {
+      if (target.dims() == rows() && target.dims() != x.dims()) {
+        value_error(op, "target has the shape of class indices, " +
+                            shape_text(target.shape, target.ndim) +
+                            ", and floating-point numbers, expected int64 or int32; class "
+                            "probabilities have the shape of " +
+                            name);
+      }
       target.require_like(x).require_shape(x.dims()).require_contiguous();
     } else {
       target.require_index().require_shape(Dims(x.shape, x.shape + x.ndim - 1));

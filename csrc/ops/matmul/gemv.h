@@ -24,8 +24,9 @@ constexpr int64_t kAxpyRows = 16;  // and for axpy
 
 inline GemvCut gemv_cut(int64_t S, int64_t N, int64_t K, bool dot) {
   GemvCut g = {S, N, K, 0, 0, 0};
-  // Small N leaves few tasks, so there long sums are cut finer.
-  g.kc = even_part(K, N >= 1024 ? 1 << 16 : 1 << 13, 64);
+  // Few columns leave few tasks, so there long sums are cut finer: 64 Ki numbers a piece where rows are read.
+  const int64_t most = dot ? 1 << 13 : max64(64, (1 << 16) / max64(1, N));
+  g.kc = even_part(K, N >= 1024 ? 1 << 16 : most, 64);
   g.pieces = max64(1, ceil_div(K, g.kc));
   g.nc = dot ? 64 : even_part(N, 1024, 64);
   return g;
@@ -127,13 +128,15 @@ void gemv(Ctx& ctx, const GemvCut& g, bool dot, const T* x, int64_t x_rs, int64_
   // Lines [n0, n0 + n) of the result, whose pieces are all there.
   const auto finish = [&](int64_t n0, int64_t n) {
     for (int64_t s = 0; s < g.S; ++s) {
-      const T* sums = partial + s * g.N + n0;
+      T* sums = partial + s * g.N + n0;
+      for (int64_t piece = 1; piece < g.pieces; ++piece) {
+        const T* more = sums + piece * g.S * g.N;
+        for (int64_t i = 0; i < n; ++i) sums[i] += more[i];
+      }
       T* to = out.c + s * out.rs + n0 * out.cs;
       for (int64_t i = 0; i < n; ++i) {
-        T sum = sums[i];
-        for (int64_t piece = 1; piece < g.pieces; ++piece) sum += sums[piece * g.S * g.N + i];
         T* q = to + i * out.cs;
-        *q = out.beta == T(0) ? out.alpha * sum : out.alpha * sum + out.beta * *q;
+        *q = out.beta == T(0) ? out.alpha * sums[i] : out.alpha * sums[i] + out.beta * *q;
       }
     }
     if (epilogue) epilogue->apply(epilogue->self, 0, g.S, n0, n);
