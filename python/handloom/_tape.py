@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from handloom import _C
 from handloom._device_array import ARRAYS
+from handloom._precision import casting, ever, set_precision
 from handloom._rows import RowGradient
 from handloom.tensor import FLOATS, Array, Leaf, Tensor, as_ndarray, wrap
 
@@ -70,7 +71,9 @@ class Function:
         saved: Arrays kept for backward; freed with the graph.
     """
 
-    __slots__ = ("__weakref__", "hooks", "inputs", "need", "order", "saved", "versions")
+    __slots__ = (
+        "__weakref__", "hooks", "inputs", "need", "order", "precision", "saved", "versions",
+    )  # fmt: skip
 
     # True: every array that backward returns is new, contiguous, and held by nobody else.
     fresh: ClassVar[bool] = False
@@ -81,6 +84,7 @@ class Function:
     versions: list[tuple[list[int], int]]
     order: int
     hooks: list[Hook] | None
+    precision: int  # of autocast when it ran; not there outside of one
 
     forward: Callable[..., Any]
     backward: Callable[..., Any]
@@ -142,6 +146,8 @@ class Function:
                     if a is s and t is not a:
                         versions.append((t._version, t._version[0]))
                         break
+        if casting:
+            self.precision = casting.get(get_ident(), 0)
         if watchers:
             self._watched(y)
         return out
@@ -177,6 +183,8 @@ class Function:
                 versions.append((version, 0))
             elif s is a and x is not a:
                 versions.append((x._version, x._version[0]))
+        if casting:
+            self.precision = casting.get(get_ident(), 0)
         if watchers:
             self._watched(y)
         return out
@@ -209,6 +217,8 @@ class Function:
                 node.index, node.count = i, len(arrays)
                 node.order = next(_order)
                 out._node = node
+        if casting:
+            self.precision = casting.get(get_ident(), 0)
         if watchers:
             self._watched(arrays)
         return outs
@@ -236,13 +246,26 @@ class View(Function):
 
 
 def walk(roots: Sequence[tuple[Tensor, Array]], retain_graph: bool, wanted: Wanted | None) -> None:
-    """Carries gradients from `roots` to the leaves.
+    """Carries gradients from `roots` to the leaves, each node in the precision that it ran in.
 
     Args:
         roots: Tensors with a history (or leaves) and the gradient of each.
         retain_graph: Whether the nodes keep what they saved.
         wanted: None to add to `.grad` of the leaves, else where to put the gradients instead.
     """
+    if not ever.cast:
+        return _walk(roots, retain_graph, wanted, False)
+    before = set_precision(0)
+    try:
+        _walk(roots, retain_graph, wanted, True)
+    finally:
+        set_precision(before)
+
+
+def _walk(
+    roots: Sequence[tuple[Tensor, Array]], retain_graph: bool, wanted: Wanted | None, mixed: bool
+) -> None:
+    now = 0  # the precision of the node before
     live: dict[int, list[Any]] = {}  # by number: node, gradient so far, is that buffer ours
     late: dict[Leaf, list[Any]] = {}  # leaves that wait for their whole gradient
     heap: list[int] = []
@@ -296,6 +319,9 @@ def walk(roots: Sequence[tuple[Tensor, Array]], retain_graph: bool, wanted: Want
         watcher = watchers.get(get_ident()) if watchers else None
         if watcher is not None:
             watcher.before(node)
+        if mixed and getattr(node, "precision", 0) != now:
+            now = getattr(node, "precision", 0)
+            set_precision(now)
         if wanted is not None:
             wanted.put(node, dy)
             grads = wanted.backward(node, dy)
