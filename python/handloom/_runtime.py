@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from handloom import _C
+from handloom._replay import recordings
 
 __version__: str = _C.version
 
@@ -91,6 +92,10 @@ class Generator:
         """The seed, and a call number that was not used before."""
         call = self.call
         self.call = call + 1
+        if recordings:
+            capture = recordings.get(threading.get_ident())
+            if capture is not None:
+                capture.drawn(self, call)
         return self.seed, call
 
     def state(self) -> dict[str, int]:

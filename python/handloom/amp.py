@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from handloom._device_array import index_of
 from handloom._precision import autocast, get_autocast_dtype, is_autocast_enabled
+from handloom._replay import refuse
 from handloom._rows import RowGradient
 from handloom.ops.multi import scale_, total_norm
 from handloom.optim.optimizer import Optimizer, require
@@ -142,6 +143,7 @@ class GradScaler:
         """
         if not self._enabled:
             return optimizer.step(*args, **kwargs)
+        refuse("GradScaler.step", "the host must know whether the gradients are finite")
         if args or "closure" in kwargs:
             raise RuntimeError("GradScaler.step: a closure cannot be used with scaled gradients")
         seen = self._seen.setdefault(id(optimizer), _Seen())
