@@ -333,7 +333,7 @@ HOST: dict[str, Callable[[Any], Any]] = {
     "event": lambda t: hl.cuda.Event().record(),
     "stream": lambda t: hl.cuda.stream(hl.cuda.Stream()).__enter__(),
     "norm": lambda t: nn.utils.clip_grad_norm_(t.model.parameters(), 1.0),
-    "finite": lambda t: _C.all_finite(t.x._array),
+    "finite": lambda t: _C.multi_norm([t.x._array], 2.0),
 }
 
 
@@ -378,7 +378,7 @@ def test_an_error_that_is_swallowed_spoils_the_graph() -> None:
     def body() -> None:
         kernels.exp(x)
         with pytest.raises(RuntimeError):
-            _C.all_finite(x)
+            _C.multi_norm([x], 2.0)
 
     with pytest.raises(RuntimeError, match="spoilt"):
         capture(body)
@@ -526,3 +526,34 @@ def test_a_graphed_function() -> None:
         fast(sample, hl.tensor(x[:2], device="cuda"))
     with pytest.raises(TypeError, match="on a GPU"):
         hl.cuda.make_graphed_callables(function, (hl.tensor(x), hl.tensor(w)))
+
+
+def test_a_graphed_module_within_others() -> None:
+    hl.manual_seed(2)
+    inner = nn.Linear(6, 5).to("cuda")
+    model = nn.Sequential(inner, nn.ReLU())
+    x = hl.tensor(np.random.default_rng(0).standard_normal((3, 6)).astype(np.float32), "float32")
+    x = x.to("cuda")
+    before = model(x).detach().cpu().numpy()
+    hl.cuda.make_graphed_callables(inner, (x,))
+    assert_same([before], [model(x).detach().cpu().numpy()])
+    first, second = inner(x).sum(), inner(x).sum()
+    second.backward()
+    with pytest.raises(RuntimeError, match="ran again"):
+        first.backward()
+    inner.to("float64")
+    with pytest.raises(RuntimeError, match="replaced"):
+        inner(x)
+
+
+def test_copies_into_arrays_on_the_gpu() -> None:
+    x = hl.zeros(3, 4).to("cuda")
+    a = np.arange(12).reshape(3, 4)
+    x.copy_(a)
+    np.testing.assert_array_equal(x.cpu().numpy(), a)
+    x.copy_(a[0].astype(np.float64))
+    np.testing.assert_array_equal(x.cpu().numpy(), np.broadcast_to(a[0], (3, 4)))
+    x.copy_(hl.tensor(a[::-1].astype(np.float32)))
+    np.testing.assert_array_equal(x.cpu().numpy(), a[::-1])
+    with pytest.raises(ValueError, match="shape|broadcast"):
+        x.copy_(np.zeros((2, 4)))

@@ -34,6 +34,7 @@ struct Block {
   void* data;
   int device;
   void* stream;
+  uint64_t capture;  // the number of the capture that it was made in, or 0
 };
 
 void free_block(void* p) {
@@ -123,7 +124,7 @@ PyObject* layout_over(void* data, PyObject* descr, const int64_t* shape, const i
 constexpr const char* kBlock = "handloom.cuda block";
 
 py::object own(void* data, int device, void* stream) {
-  return py::capsule(new Block{data, device, stream}, kBlock,
+  return py::capsule(new Block{data, device, stream, capture_number()}, kBlock,
                      [](PyObject* c) { free_block(PyCapsule_GetPointer(c, kBlock)); });
 }
 
@@ -148,9 +149,9 @@ void* stream_of(const char* op, int device) {
   return stream;
 }
 
-bool made_on(py::handle owner, void* stream) {
+bool made_in_capture(py::handle owner, uint64_t capture) {
   if (!PyCapsule_IsValid(owner.ptr(), kBlock)) return false;
-  return static_cast<Block*>(PyCapsule_GetPointer(owner.ptr(), kBlock))->stream == stream;
+  return static_cast<Block*>(PyCapsule_GetPointer(owner.ptr(), kBlock))->capture == capture;
 }
 
 py::object new_device_array(const char* op, PyObject* descr, int64_t itemsize, const int64_t* shape,
@@ -351,6 +352,21 @@ void download(py::handle from, py::handle to) {
   if (!done) raise_gpu_error("cuda");
 }
 
+// A contiguous ndarray into a contiguous device array of the same shape and type; does not wait.
+void write(py::handle to, py::handle from) {
+  refuse_capture("copy_", kWrites);
+  int device = 0;
+  PyObject* layout = device_layout(to, &device);
+  if (!layout) type_error("cuda", "expected a device array");
+  const Array a("cuda", "array", layout), b("cuda", "host", from);
+  a.require_contiguous();
+  b.require_like(a).require_shape(a.dims()).require_contiguous();
+  void* stream = stream_of("cuda", device);
+  if (gpu()->copy(device, stream, a.data, b.data, a.size() * a.itemsize) != 0) {
+    raise_gpu_error("cuda");
+  }
+}
+
 void clear(py::handle array) {
   int device = 0;
   PyObject* layout = device_layout(array, &device);
@@ -408,6 +424,7 @@ void register_gpu(py::module_& m) {
   g.def("empty", &empty, py::arg("shape"), py::arg("dtype"), py::arg("device"));
   define(g, "upload", &upload, py::arg("host"), py::arg("device"));
   define(g, "download", &download, py::arg("array"), py::arg("to"));
+  define(g, "write", &write, py::arg("to"), py::arg("host"));
   define(g, "clear", &clear, py::arg("array"));
   g.def("adopt", &adopt, py::arg("data"), py::arg("shape"), py::arg("strides"), py::arg("dtype"),
         py::arg("device"), py::arg("owner"));

@@ -56,8 +56,9 @@ bool capturing();
 void refuse_capture(const char* op, const char* what);
 // The graph under capture keeps what owns this memory. The layout of a device array that a call looks at.
 void keep_in_graph(PyObject* layout);
-// Whether this owns device memory that was allocated on `stream`.
-bool made_on(py::handle owner, void* stream);
+// The number of this thread's capture, from 1, or 0; whether this owns device memory made in that one.
+uint64_t capture_number();
+bool made_in_capture(py::handle owner, uint64_t capture);
 // A call that has just run anew before each replay, to renew what it uploaded; the graph keeps `held`.
 void renew_in_graph(std::function<void(Ctx&)> call, py::object held);
 // index in [0, limit) or `allowed`, checked by replays.

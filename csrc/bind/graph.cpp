@@ -6,6 +6,7 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <atomic>
 #include <set>
 
 #include "bind/gpu.h"
@@ -18,6 +19,7 @@ constexpr const char* kOp = "cuda.graph";
 
 class Graph;
 thread_local Graph* t_recording = nullptr;
+std::atomic<uint64_t> g_captures{0};
 
 class Graph {
  public:
@@ -38,6 +40,7 @@ class Graph {
     if (gpu()->graph_begin(device_, home, &stream_) != 0) raise_gpu_error(kOp);
     set_gpu_stream(device_, stream_);
     t_recording = this;
+    number_ = ++g_captures;
     if (!before) return;
     for (const Draw& d : before->draws_) {
       gpu()->graph_draw(d.seed, d.call, before->words_[d.generator], 0);
@@ -127,6 +130,7 @@ class Graph {
 
   bool captured() const { return exec_ != nullptr; }
   int device() const { return device_; }
+  uint64_t number() const { return number_; }
 
   void keep(PyObject* layout) {
     py::object owner = py::reinterpret_borrow<py::object>(layout);
@@ -137,7 +141,7 @@ class Graph {
     }
     if (owners_.count(owner.ptr())) return;
     // Its own memory the library keeps, and may use again for what is captured later.
-    if (made_on(owner, stream_)) return;
+    if (made_in_capture(owner, number_)) return;
     owners_.insert(owner.ptr());
     kept_.push_back(std::move(owner));
   }
@@ -165,6 +169,7 @@ class Graph {
   }
 
   int device_;
+  uint64_t number_ = 0;
   void* stream_ = nullptr;  // while it is captured
   void* outer_ = nullptr;   // the thread's stream around the capture
   void* exec_ = nullptr;
@@ -178,6 +183,7 @@ class Graph {
 }  // namespace
 
 bool capturing() { return t_recording != nullptr; }
+uint64_t capture_number() { return t_recording ? t_recording->number() : 0; }
 
 void refuse_capture(const char* op, const char* what) {
   if (!t_recording) return;

@@ -17,7 +17,8 @@ thread_local EmulatedStream* t_capturing = nullptr;
 thread_local cudaStreamCaptureMode t_mode = cudaStreamCaptureModeGlobal;
 }  // namespace
 
-bool is_captured(cudaStream_t stream) { return stream && stream->graph; }
+// Up to 2 a handle is the legacy or the thread's default stream.
+bool is_captured(cudaStream_t stream) { return uintptr_t(stream) > 2 && stream->graph; }
 
 bool record(cudaStream_t stream, std::function<void()> work) {
   if (!is_captured(stream)) return false;

@@ -24,6 +24,8 @@ class _Pair:
     ) -> None:
         device = index_of(args[0]._array)
         self.parameters = parameters
+        self.arrays = [p._array for p in parameters]
+        self.runs = 0  # of the forward graph
         self.inputs = [wrap(a._array.copy()).requires_grad_(a.requires_grad) for a in args]
         self.forward, self.backward = CUDAGraph(device), CUDAGraph(device)
         with enable_grad():
@@ -63,7 +65,10 @@ class _Pair:
         for held, array in zip(self.inputs, arrays):
             if array is not held._array:
                 held.copy_(array)
+        if any(p._array is not a for p, a in zip(self.parameters, self.arrays)):
+            raise RuntimeError(f"{_OP}: parameters were replaced since the capture; do it again")
         self.forward.replay()
+        self.runs += 1
         return tuple(y.copy() for y in self.outputs)
 
     def run_backward(self, dy: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -85,15 +90,21 @@ def _like(y: Any) -> Any:
 class Replayed(Function):
     """A forward graph, and its backward."""
 
-    __slots__ = ("pair",)
+    __slots__ = ("pair", "run_number")
 
     pair: _Pair
+    run_number: int
 
     def forward(ctx, *arrays: Any) -> Any:
         ys = ctx.pair.run_forward(arrays[: len(ctx.pair.inputs)])
+        ctx.run_number = ctx.pair.runs
         return ys[0] if ctx.pair.single else ys
 
     def backward(ctx, *dy: Any) -> Any:
+        if ctx.run_number != ctx.pair.runs:
+            raise RuntimeError(
+                f"{_OP}: the callable ran again before this backward, over what it needs"
+            )
         return ctx.pair.run_backward(dy)
 
 
@@ -124,6 +135,7 @@ def graphed(function: Any, sample_args: Any, warmups: int) -> Any:
         return replayed(*given) if module.training == training else run(*given)
 
     module.forward = forward  # type: ignore[method-assign]
+    module._forward_fused = None  # Sequential would go around it
     return module
 
 
