@@ -117,6 +117,7 @@ def test_kernels_are_called_from_few_places():
     allowed += (
         "_rows.py",
         "_runtime.py",
+        "_deposit.py",
         "_precision.py",
         "_profile.py",
         "_device_array.py",

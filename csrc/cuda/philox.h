@@ -38,7 +38,9 @@ struct Draw {
   const uint64_t* moved;
 };
 __device__ inline Draw now(const Draw& d) {
-  return d.moved ? Draw{d.seed + d.moved[0], d.call + d.moved[1], nullptr} : d;
+  uint64_t seed = d.seed, call = d.call;  // a choice between two Draws would be one of addresses
+  if (d.moved) seed += d.moved[0], call += d.moved[1];
+  return {seed, call, nullptr};
 }
 __device__ inline PhiloxBlock philox(const Draw& d, uint64_t block) {
   const Draw n = now(d);

@@ -30,10 +30,9 @@ from heapq import heappop, heappush
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from handloom import _C
+from handloom._deposit import deposit, summed
 from handloom._device_array import ARRAYS
 from handloom._precision import casting, ever, set_precision
-from handloom._rows import RowGradient
 from handloom.tensor import FLOATS, Array, Leaf, Tensor, as_ndarray, wrap
 
 if TYPE_CHECKING:
@@ -41,9 +40,6 @@ if TYPE_CHECKING:
 
 Hook = Callable[[Tensor], "Tensor | None"]
 
-_ADD = _C.binary_ops["add"]
-_add = _C.binary_forward
-_add_in_place = _C.add_
 _new = object.__new__
 
 # Newer nodes have smaller numbers: a heap of numbers gives the newest first.
@@ -285,7 +281,7 @@ def _walk(
                     else:
                         deposit(sink, g, fresh, node)
                 elif wanted is None or sink in wanted:
-                    late[sink] = _sum(late.get(sink), sink, g, fresh)
+                    late[sink] = summed(late.get(sink), sink, g, fresh)
                 continue
             if wanted is not None and sink not in wanted.path:
                 continue
@@ -295,7 +291,7 @@ def _walk(
                 live[order] = [sink, g, fresh]
                 heappush(heap, order)
             else:
-                _sum(entry, sink, g, fresh)
+                summed(entry, sink, g, fresh)
         if not heap:
             break
         node, dy, _ = live.pop(heappop(heap))
@@ -343,55 +339,6 @@ def _walk(
             wanted.put(leaf, g)
         else:
             deposit(leaf, g, made, None)
-
-
-def _sum(entry: list[Any] | None, sink: Any, g: Array, fresh: bool) -> list[Any]:
-    """Adds g to [sink, gradient, ours], in place only where the buffer is the tape's own."""
-    if g.__class__ is RowGradient:
-        g, fresh = g.spread(), True
-    if entry is None:
-        return [sink, g, fresh]
-    if entry[2]:
-        _add_in_place(entry[1], g if g.flags.c_contiguous else _C.copy(g, None), 1.0)
-    else:
-        entry[1] = _add(_ADD, entry[1], g, None)
-        entry[2] = True
-    return entry
-
-
-def own(g: Array) -> Array:
-    """A contiguous copy of a gradient that others may hold too."""
-    return _C.copy(g, None)
-
-
-def deposit(leaf: Leaf, g: Any, made: bool, node: Function | None) -> None:
-    """Adds g to the gradient of a leaf; `made` says that g is a buffer that nobody else holds.
-
-    Rows stay rows as long as nothing but rows comes to them.
-    """
-    held: Any = leaf.grad
-    if g.__class__ is RowGradient:
-        if held is None or held.__class__ is RowGradient:
-            rows: Any = g if held is None else held.added(g)
-            leaf.grad = rows
-            return
-        g, made = g.spread(), True
-    elif held.__class__ is RowGradient:
-        held = leaf.grad = wrap(held.spread())
-        leaf.made = True
-    if not made and (g.shape != leaf.shape or g.dtype != leaf.dtype):
-        raise RuntimeError(
-            f"backward: {node.name if node else 'a hook'} gave a gradient of shape {g.shape} and "
-            f"{g.dtype} for an input of shape {leaf.shape} and {leaf.dtype}"
-        )
-    if held is None:
-        leaf.grad = wrap(g if made else own(g))
-    elif leaf.made:
-        _sum([leaf, held._array, True], leaf, g, made)
-        held._version[0] += 1
-    else:
-        leaf.grad = wrap(_add(_ADD, held._array, g, None))
-    leaf.made = True
 
 
 def _hand_over(node: Any, dy: Array, live: dict[int, list[Any]], heap: list[int]) -> None:
