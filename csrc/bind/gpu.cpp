@@ -17,6 +17,10 @@ thread_local const char* t_name = nullptr;
 thread_local int t_default = kCpu;  // of calls without arrays
 thread_local Precision t_precision = Precision::kFull;
 
+constexpr const char* kReads = "the host reads an array that is on a GPU";
+constexpr const char* kWaits = "the host waits for a GPU";
+constexpr const char* kWrites = "an array comes from the host";
+
 PyObject* g_type = nullptr;  // handloom.cuda.Array, once there is one
 PyObject* g_layout = nullptr;
 PyObject* g_device = nullptr;
@@ -30,6 +34,7 @@ struct Block {
   void* data;
   int device;
   void* stream;
+  uint64_t capture;  // the number of the capture that it was made in, or 0
 };
 
 void free_block(void* p) {
@@ -73,6 +78,11 @@ void raise_gpu_error(const char* what) {
     PyErr_SetString(PyExc_MemoryError, message.c_str());
     throw py::error_already_set();
   }
+  if (error == kGpuCapturing || error == kGpuCapturing + 1) {
+    refuse_capture(what, kWaits);
+    throw std::runtime_error(std::string(what) +
+                             ": something cannot be part of a graph, and spoilt it (" + text + ")");
+  }
   throw std::runtime_error(message);
 }
 
@@ -84,6 +94,7 @@ PyObject* device_layout(py::handle object, int* device) {
   *device = int(PyLong_AsLong(number));
   Py_DECREF(number);
   Py_DECREF(layout);  // the array holds it
+  if (capturing()) keep_in_graph(layout);
   return layout;
 }
 
@@ -110,9 +121,14 @@ PyObject* layout_over(void* data, PyObject* descr, const int64_t* shape, const i
   return a;
 }
 
+constexpr const char* kBlock = "handloom.cuda block";
+
 py::object own(void* data, int device, void* stream) {
-  return py::capsule(new Block{data, device, stream}, &free_block);
+  return py::capsule(new Block{data, device, stream, capture_number()}, kBlock,
+                     [](PyObject* c) { free_block(PyCapsule_GetPointer(c, kBlock)); });
 }
+
+}  // namespace
 
 const GpuApi& loaded(const char* op) {
   if (!gpu()) throw std::runtime_error(std::string(op) + ": the CUDA library is not loaded");
@@ -127,12 +143,16 @@ void* stream_of(const char* op, int device) {
     value_error(op, "there is no device cuda:" + std::to_string(device) + ", this machine has " +
                         std::to_string(count));
   }
+  meet_graph(op, device);
   void* stream = gpu_stream(device);
   if (!stream) raise_gpu_error(op);
   return stream;
 }
 
-}  // namespace
+bool made_in_capture(py::handle owner, uint64_t capture) {
+  if (!PyCapsule_IsValid(owner.ptr(), kBlock)) return false;
+  return static_cast<Block*>(PyCapsule_GetPointer(owner.ptr(), kBlock))->capture == capture;
+}
 
 py::object new_device_array(const char* op, PyObject* descr, int64_t itemsize, const int64_t* shape,
                             int ndim, int device) {
@@ -163,6 +183,11 @@ void copy_bytes(const Array& array, void* to, const void* from, bool wait) {
     return;
   }
   void* stream = stream_of(array.op, call_device());
+  if (capturing()) {
+    if (wait) refuse_capture(array.op, kReads);
+    if (gpu()->graph_copy(to, from, bytes) != 0) raise_gpu_error(array.op);
+    return;
+  }
   py::gil_scoped_release unlocked;
   const bool done = gpu()->copy(call_device(), stream, to, from, bytes) == 0 &&
                     (!wait || gpu()->synchronize(call_device(), stream) == 0);
@@ -206,7 +231,7 @@ GpuCall::GpuCall(const char* kernel, const Plan& plan, bool can_run, int device)
     raise_gpu_error(kernel);
   }
   ctx.shared = static_cast<unsigned char*>(scratch);
-  if (profiling()) {
+  if (profiling() && !capturing()) {
     api.event_create(device, &start_);
     api.event_create(device, &stop_);
     api.event_record(device, start_, ctx.stream);
@@ -296,6 +321,7 @@ py::object empty(const Dims& shape, py::handle dtype, int device) {
 
 // A contiguous ndarray to the device.
 py::object upload(py::handle host, int device) {
+  refuse_capture("cuda.array", kWrites);
   const Array a("cuda", "array", host);
   a.require_contiguous();
   PyObject* descr = py::detail::array_proxy(host.ptr())->descr;
@@ -310,6 +336,7 @@ py::object upload(py::handle host, int device) {
 
 // A contiguous device array to an ndarray of the same shape and type.
 void download(py::handle from, py::handle to) {
+  refuse_capture("cuda", kReads);
   int device = 0;
   PyObject* layout = device_layout(from, &device);
   if (!layout) type_error("cuda", "expected a device array");
@@ -325,6 +352,21 @@ void download(py::handle from, py::handle to) {
   if (!done) raise_gpu_error("cuda");
 }
 
+// A contiguous ndarray into a contiguous device array of the same shape and type; does not wait.
+void write(py::handle to, py::handle from) {
+  refuse_capture("copy_", kWrites);
+  int device = 0;
+  PyObject* layout = device_layout(to, &device);
+  if (!layout) type_error("cuda", "expected a device array");
+  const Array a("cuda", "array", layout), b("cuda", "host", from);
+  a.require_contiguous();
+  b.require_like(a).require_shape(a.dims()).require_contiguous();
+  void* stream = stream_of("cuda", device);
+  if (gpu()->copy(device, stream, a.data, b.data, a.size() * a.itemsize) != 0) {
+    raise_gpu_error("cuda");
+  }
+}
+
 void clear(py::handle array) {
   int device = 0;
   PyObject* layout = device_layout(array, &device);
@@ -334,61 +376,6 @@ void clear(py::handle array) {
   if (gpu()->clear(device, stream_of("cuda", device), a.data, 0, a.size() * a.itemsize) != 0) {
     raise_gpu_error("cuda");
   }
-}
-
-uintptr_t handle_of(void* stream) { return reinterpret_cast<uintptr_t>(stream); }
-void* stream_at(uintptr_t handle) { return reinterpret_cast<void*>(handle); }
-
-uintptr_t stream_create(int device) {
-  void* s = nullptr;
-  if (loaded("cuda").stream_create(device, &s) != 0) raise_gpu_error("Stream");
-  return handle_of(s);
-}
-void stream_destroy(int device, uintptr_t s) {
-  loaded("cuda").stream_destroy(device, stream_at(s));
-  raise_gpu_error("Stream");
-}
-// The handle that this thread's kernels go to; 0 in `to` is the library's own stream again.
-uintptr_t current_stream(int device) { return handle_of(stream_of("cuda", device)); }
-void use_stream(int device, uintptr_t to) {
-  stream_of("cuda", device);
-  set_gpu_stream(device, stream_at(to));
-}
-void stream_wait(int device, uintptr_t stream, uintptr_t for_stream) {
-  loaded("cuda").stream_wait(device, stream_at(stream), stream_at(for_stream));
-  raise_gpu_error("Stream");
-}
-void stream_synchronize(int device, uintptr_t stream) {
-  const GpuApi& api = loaded("cuda");
-  {
-    py::gil_scoped_release unlocked;
-    api.synchronize(device, stream_at(stream));
-  }
-  raise_gpu_error("Stream");
-}
-
-uintptr_t event_create(int device) {
-  void* e = nullptr;
-  if (loaded("cuda").event_create(device, &e) != 0) raise_gpu_error("Event");
-  return handle_of(e);
-}
-void event_destroy(int device, uintptr_t e) {
-  loaded("cuda").event_destroy(device, stream_at(e));
-  raise_gpu_error("Event");
-}
-void event_record(int device, uintptr_t e, uintptr_t stream) {
-  loaded("cuda").event_record(device, stream_at(e), stream_at(stream));
-  raise_gpu_error("Event");
-}
-float event_elapsed(int device, uintptr_t start, uintptr_t stop) {
-  float milliseconds = 0;
-  const GpuApi& api = loaded("cuda");
-  {
-    py::gil_scoped_release unlocked;
-    api.event_elapsed(device, stream_at(start), stream_at(stop), &milliseconds);
-  }
-  raise_gpu_error("Event");
-  return milliseconds;
 }
 
 // Memory of another library as an array; `owner` keeps it.
@@ -404,15 +391,6 @@ py::object adopt(uintptr_t data, const Dims& shape, py::object strides, py::hand
 }
 
 uintptr_t address(py::handle layout) { return reinterpret_cast<uintptr_t>(data_of(layout)); }
-
-void synchronize(int device) {
-  if (gpu()) {
-    void* stream = stream_of("cuda", device);
-    py::gil_scoped_release unlocked;
-    gpu()->synchronize(device, stream);
-  }
-  raise_gpu_error("cuda");
-}
 
 }  // namespace
 
@@ -446,22 +424,14 @@ void register_gpu(py::module_& m) {
   g.def("empty", &empty, py::arg("shape"), py::arg("dtype"), py::arg("device"));
   define(g, "upload", &upload, py::arg("host"), py::arg("device"));
   define(g, "download", &download, py::arg("array"), py::arg("to"));
+  define(g, "write", &write, py::arg("to"), py::arg("host"));
   define(g, "clear", &clear, py::arg("array"));
   g.def("adopt", &adopt, py::arg("data"), py::arg("shape"), py::arg("strides"), py::arg("dtype"),
         py::arg("device"), py::arg("owner"));
   register_gemm16(g);
+  register_graph(g);
+  register_streams(g);
   g.def("address", &address, py::arg("layout"));
-  g.def("synchronize", &synchronize, py::arg("device"));
-  g.def("stream_create", &stream_create, py::arg("device"));
-  g.def("stream_destroy", &stream_destroy, py::arg("device"), py::arg("stream"));
-  g.def("current_stream", &current_stream, py::arg("device"));
-  g.def("use_stream", &use_stream, py::arg("device"), py::arg("stream"));
-  g.def("stream_wait", &stream_wait, py::arg("device"), py::arg("stream"), py::arg("for_stream"));
-  g.def("stream_synchronize", &stream_synchronize, py::arg("device"), py::arg("stream"));
-  g.def("event_create", &event_create, py::arg("device"));
-  g.def("event_destroy", &event_destroy, py::arg("device"), py::arg("event"));
-  g.def("event_record", &event_record, py::arg("device"), py::arg("event"), py::arg("stream"));
-  g.def("event_elapsed", &event_elapsed, py::arg("device"), py::arg("start"), py::arg("stop"));
 }
 
 }  // namespace hl::bind

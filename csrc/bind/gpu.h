@@ -4,6 +4,7 @@
 // NumPy keeps shape, strides and views for us, and nobody may read its elements.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "bind/array.h"
@@ -11,6 +12,10 @@
 #include "cuda/library.h"
 
 namespace hl::bind {
+
+// The library's table, and this thread's stream on a device: RuntimeError or ValueError where there is none.
+const GpuApi& loaded(const char* op);
+void* stream_of(const char* op, int device);
 
 // Raises what the library's last failure on this thread was; nothing if there was none.
 void raise_gpu_error(const char* what);
@@ -43,6 +48,24 @@ class OnHost {
   const T* data_;
   std::unique_ptr<T[]> copy_;
 };
+
+// ---- graphs (bind/graph.cpp) ----
+// Whether this thread records a graph. Then nothing runs that it queues, and the host can read nothing:
+// refuse_capture() raises RuntimeError "<op>: <what>" in that case.
+bool capturing();
+void refuse_capture(const char* op, const char* what);
+// The graph under capture keeps what owns this memory. The layout of a device array that a call looks at.
+void keep_in_graph(PyObject* layout);
+// The number of this thread's capture, from 1, or 0; whether this owns device memory made in that one.
+uint64_t capture_number();
+bool made_in_capture(py::handle owner, uint64_t capture);
+// A call that has just run anew before each replay, to renew what it uploaded; the graph keeps `held`.
+void renew_in_graph(std::function<void(Ctx&)> call, py::object held);
+// index in [0, limit) or `allowed`, checked by replays.
+void guard_in_graph(const char* op, const int64_t* index, int64_t count, int64_t limit,
+                    int64_t allowed, int64_t* out);
+// Raises where the graph under capture is on another device.
+void meet_graph(const char* op, int device);
 
 // An uninitialised device array. `descr` is borrowed.
 py::object new_device_array(const char* op, PyObject* descr, int64_t itemsize, const int64_t* shape,

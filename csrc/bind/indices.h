@@ -52,7 +52,9 @@ class Indices {
   }
 
   // ValueError naming the first index outside [0, n).
-  const Indices& require_range(int64_t n) const {
+  // In a graph, whose replays have other indices, the card looks at them: a wrong one counts as 0.
+  const Indices& require_range(int64_t n) {
+    if (guarded(n, 0)) return *this;
     const int64_t* index = on_host();
     for (int64_t i = 0; i < count_; ++i) {
       if (uint64_t(index[i]) >= uint64_t(n)) {
@@ -68,6 +70,16 @@ class Indices {
       }
     }
     return *this;
+  }
+
+  // Whether the card looks for indices that are neither in [0, n) nor `allowed`, and makes them that.
+  bool guarded(int64_t n, int64_t allowed) {
+    if (call_device() == kCpu || !capturing()) return false;
+    const py::object safe = new_array(array_.op, DType::kInt64, array_.dims());
+    guard_in_graph(array_.op, data_, count_, n, allowed, data_of<int64_t>(safe));
+    kept_ = safe;
+    data_ = data_of<int64_t>(kept_);
+    return true;
   }
 
  private:

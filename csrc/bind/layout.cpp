@@ -255,7 +255,7 @@ py::object take_rows(py::handle table_in, py::handle indices_in) {
   const Array table("take_rows", "table", table_in), index("take_rows", "indices", indices_in);
   require_plain(table).require_contiguous();
   if (table.ndim < 1) value_error("take_rows", "table has no axis, expected (V, ...)");
-  const Indices at(index);
+  Indices at(index);
   at.require_range(table.shape[0]);
   Dims shape = index.dims();
   RowsShape s = {table.shape[0], at.count(), 1, int(table.itemsize)};
@@ -281,7 +281,7 @@ py::object scatter_add_rows(py::handle dy_in, py::handle indices_in, int64_t row
                         ", expected that of indices " + shape_text(index.shape, index.ndim) +
                         " and then the row's");
   }
-  const Indices at(index);
+  Indices at(index);
   at.require_range(rows);
   Dims shape = {rows};
   RowsShape s = {rows, at.count(), 1, int(dy.itemsize)};
@@ -334,7 +334,7 @@ py::object gather(py::handle x_in, py::handle index_in, int axis) {
     strides.push_back(x.stride(i));
   }
   const AxisShape s = axis_shape(index, axis, x.shape, strides, int(x.itemsize));
-  const Indices at(index);
+  Indices at(index);
   at.require_range(x.shape[axis]);
   py::object y = new_array(x, index.dims());
   invoke(kernels_for<void>().gather_axis, s, static_cast<const void*>(x.data), at.data(),
@@ -356,7 +356,7 @@ py::object scatter_add(py::handle dy_in, py::handle index_in, int axis, const Di
   int64_t step = 1;
   for (size_t i = shape.size(); i-- > 0; step *= shape[i]) strides[i] = step;
   const AxisShape s = axis_shape(index, axis, shape.data(), strides, int(dy.itemsize));
-  const Indices at(index);
+  Indices at(index);
   at.require_range(shape[size_t(axis)]);
   py::object dx = new_array(op, dy.dtype, shape);
   with_float(dy, [&](auto zero) {
@@ -370,7 +370,7 @@ py::object one_hot(py::handle indices_in, int64_t classes) {
   const Array index("one_hot", "indices", indices_in);
   if (classes < 0)
     value_error("one_hot", "classes is " + std::to_string(classes) + ", expected >= 0");
-  const Indices at(index);
+  Indices at(index);
   at.require_range(classes);
   Dims shape = index.dims();
   shape.push_back(classes);

@@ -13,6 +13,7 @@ class Labels {
  public:
   Labels(const Array& target, int64_t classes, int64_t ignore_index)
       : indices_(target.require_contiguous()) {
+    if (indices_.guarded(classes, ignore_index)) return;
     const int64_t* label = indices_.on_host();
     for (int64_t i = 0; i < indices_.count(); ++i) {
       if ((label[i] < 0 || label[i] >= classes) && label[i] != ignore_index) {

@@ -236,8 +236,23 @@ class ParamList {
         list->held_.clear();
       }
     } done{this};
-    invoke(kernels_for<T>().optim_step, s, block_,
-           static_cast<const OptimTensor<T>*>(list.active.data()));
+    const auto* kernel = kernels_for<T>().optim_step;
+    invoke(kernel, s, block_, static_cast<const OptimTensor<T>*>(list.active.data()));
+    if (!capturing()) return;
+    renew_in_graph([kernel, s, block = block_,
+                    active = list.active](Ctx& ctx) { kernel->run(ctx, s, block, active.data()); },
+                   kept_for_graph());
+  }
+
+  // What a step's pointers point into, for those who step again later.
+  py::list kept_for_graph() const {
+    py::list all;
+    for (const auto* objects : {&kept_, &held_}) {
+      for (const py::object& one : *objects) all.append(one);
+    }
+    all.append(progress_);
+    all.append(hyper_);
+    return all;
   }
 
   // A gradient of some rows, as (rows (K), values (K, ...)): each row is a tensor of its own, which

@@ -304,7 +304,7 @@ py::object unpool_forward(py::handle x_in, py::handle indices_in, py::handle siz
   x.require_float().require_contiguous();
   const Array at(u.op, "indices", indices_in);
   at.require_index().require_shape(x.dims());
-  const Indices indices(at);
+  Indices indices(at);
   indices.require_range(u.s.Q);
   py::object y = new_array(u.op, x.dtype, u.large);
   if (u.s.N * u.s.Q * u.s.C == 0) return y;
@@ -320,7 +320,7 @@ py::object unpool_backward(py::handle dy_in, py::handle indices_in, py::handle s
   const Unpool u(at, size, true);
   const Array dy(u.op, "dy", dy_in);
   dy.require_float().require_contiguous().require_shape(u.large);
-  const Indices indices(at);
+  Indices indices(at);
   indices.require_range(u.s.Q);
   py::object dx = new_array(u.op, dy.dtype, at.dims());
   if (u.s.N * u.s.P * u.s.C == 0) return dx;

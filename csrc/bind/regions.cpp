@@ -70,7 +70,7 @@ py::tuple group_regions(py::handle label_in, py::handle bins_in, int64_t regions
   const char* op = "group_regions";
   const Array label(op, "label", label_in), bins(op, "bins", bins_in);
   label.require_ndim(2, "(H, W)");
-  const Indices index(label);
+  Indices index(label);
   index.require_range(regions);
   bins.require_shape({label.shape[0], label.shape[1], -1}).require_contiguous();
   if (bins.dtype != DType::kUInt8)

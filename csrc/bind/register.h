@@ -14,6 +14,8 @@ void register_ctc(pybind11::module_& m);
 void register_dlpack(pybind11::module_& m);
 void register_elementwise(pybind11::module_& m);
 void register_gemm16(pybind11::module_& gpu);
+void register_graph(pybind11::module_& gpu);
+void register_streams(pybind11::module_& gpu);
 void register_gpu(pybind11::module_& m);
 void register_grid(pybind11::module_& m);
 void register_runtime(pybind11::module_& m);

@@ -11,7 +11,8 @@ py::object edit_distance(py::handle a_in, py::handle b_in, py::handle a_lengths_
   const char* op = "edit_distance";
   const Array a(op, "a", a_in), b(op, "b", b_in);
   const Array a_lengths(op, "a_lengths", a_lengths_in), b_lengths(op, "b_lengths", b_lengths_in);
-  const Indices tokens_a(a), tokens_b(b), sizes_a(a_lengths), sizes_b(b_lengths);
+  const Indices tokens_a(a), tokens_b(b);
+  Indices sizes_a(a_lengths), sizes_b(b_lengths);
   if (a.ndim != 2) value_error(op, "a has shape " + shape_text(a.dims()) + ", expected (N, S)");
   b.require_shape({a.shape[0], -1});
   const EditDistanceShape s = {a.shape[0], a.shape[1], b.shape[1]};

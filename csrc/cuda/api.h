@@ -12,7 +12,7 @@
 
 namespace hl {
 
-constexpr int kGpuAbi = 2;
+constexpr int kGpuAbi = 3;
 
 struct GpuInfo {
   char name[256];
@@ -34,6 +34,13 @@ struct Gemm16 {
   const float* bias;     // N numbers, or null
   const void* residual;  // M x N numbers, or null
   void* c;
+};
+
+// What a capture came to.
+struct GraphSummary {
+  int64_t nodes;
+  int64_t
+      lost_draws;  // draws of random numbers that no kernel asked for, so that replays repeat them
 };
 
 struct GpuApi {
@@ -68,10 +75,26 @@ struct GpuApi {
   int (*event_record)(int device, void* event, void* stream);
   int (*event_elapsed)(int device, void* start, void* stop, float* milliseconds);
 
-  int (*graph_begin)(int device, void* stream);
-  int (*graph_end)(int device, void* stream, void** graph);
+  // What this thread queues on `stream` from begin to end is recorded, not run; launches run it. Memory
+  // that is allocated on it stays with the graph. `home` is the stream that launches come after.
+  int (*graph_begin)(int device, void* home, void** stream);
+  // Null where nothing was recorded, draws were lost, or it is not to be kept.
+  int (*graph_end)(int keep, void** graph, GraphSummary* what);
   int (*graph_launch)(int device, void* graph, void* stream);
+  int (*graph_check)(int device, void* graph, void* stream);  // kGpuBadIndex, of an earlier launch
   int (*graph_destroy)(int device, void* graph);
+  // While one is recorded: words of its memory; a draw of random numbers whose seed and call are moved on
+  // by the two words at `words`; a copy from the host that replays repeat; where the last call put what
+  // it uploaded.
+  int (*graph_words)(int64_t count, void** words);
+  int (*graph_draw)(uint64_t seed, uint64_t call, void* words, int must_follow);
+  int (*graph_copy)(void* to, const void* from, int64_t bytes);
+  // out = index where it is in [0, limit) or `allowed`, else `allowed`, of which graph_check tells.
+  int (*graph_guard)(const int64_t* index, int64_t count, int64_t limit, int64_t allowed,
+                     int64_t* out);
+  void* (*graph_uploaded)(void);
+  // Until it is called with null, this thread's calls only renew what they uploaded, at `to`.
+  void (*graph_refresh)(void* to);
 
   int (*gemm16)(int device, void* stream, const Gemm16* g);  // compute capability 8.0 on
 
@@ -91,6 +114,8 @@ struct GpuApi {
 };
 
 constexpr int kGpuOutOfMemory = 2;
+constexpr int kGpuCapturing = 900;  // and 901: what a capture does not allow
+constexpr int kGpuBadIndex = -1;
 
 }  // namespace hl
 

@@ -44,7 +44,9 @@ const char* gpu_load(const char* path) {
 const GpuApi* gpu() { return g_api; }
 
 void* gpu_stream(int device) {
-  if (t_streams[device]) return t_streams[device];
+  return t_streams[device] ? t_streams[device] : own_gpu_stream(device);
+}
+void* own_gpu_stream(int device) {
   const std::lock_guard<std::mutex> held(g_lock);
   if (!g_streams[device]) g_api->stream_create(device, &g_streams[device]);
   return g_streams[device];

@@ -15,6 +15,7 @@ const GpuApi* gpu();
 // Null, with gpu()->last_error() to ask, where it cannot be made.
 void* gpu_stream(int device);
 void set_gpu_stream(int device, void* stream);  // null: the library's own again
+void* own_gpu_stream(int device);
 
 constexpr int kMaxGpus = 16;
 

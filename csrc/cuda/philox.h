@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cuda/gpu.h"
+#include "cuda/graph.h"
 
 namespace hl::cuda {
 
@@ -30,11 +31,32 @@ __device__ inline PhiloxBlock philox(uint64_t seed, uint64_t call, uint64_t bloc
   return {{c0, c1, c2, c3}};
 }
 
+// Seed and call of random numbers. In a graph each replay has other numbers: what it adds to the two
+// lies at `moved`, which is null elsewhere.
+struct Draw {
+  uint64_t seed, call;
+  const uint64_t* moved;
+};
+__device__ inline Draw now(const Draw& d) {
+  uint64_t seed = d.seed, call = d.call;  // a choice between two Draws would be one of addresses
+  if (d.moved) seed += d.moved[0], call += d.moved[1];
+  return {seed, call, nullptr};
+}
+__device__ inline PhiloxBlock philox(const Draw& d, uint64_t block) {
+  const Draw n = now(d);
+  return philox(n.seed, n.call, block);
+}
+
 // Word number `index` of a call.
 __device__ inline uint32_t philox_word(uint64_t seed, uint64_t call, uint64_t index) {
   const PhiloxBlock b = philox(seed, call, index / 4);
   const int at = int(index % 4);
   return at == 0 ? b.word[0] : at == 1 ? b.word[1] : at == 2 ? b.word[2] : b.word[3];
+}
+
+__device__ inline uint32_t philox_word(const Draw& d, uint64_t index) {
+  const Draw n = now(d);
+  return philox_word(n.seed, n.call, index);
 }
 
 // x into [0, range) without favour; `draw` numbers it for the case that it must be drawn again.

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cuda/gpu.h"
+#include "cuda/graph.h"
 
 #ifndef HL_CUDA_BUILD
 #define HL_CUDA_BUILD "unknown"
@@ -81,6 +82,7 @@ int trim(int device) {
 
 int allocate(int device, void* stream, int64_t bytes, void** block) {
   *block = nullptr;
+  if (take_graph_memory(stream, bytes, block)) return status();
   HL_TRY(cudaSetDevice(device));
   if (keep_freed_blocks(device) != 0) return status();
   cudaError_t error = cudaMallocAsync(block, size_t(bytes), stream_of(stream));
@@ -96,6 +98,8 @@ int allocate(int device, void* stream, int64_t bytes, void** block) {
 }
 
 int release(int device, void* stream, void* block) {
+  if (give_back_graph_memory(block)) return status();
+  const Aside aside;
   HL_TRY(cudaSetDevice(device));
   HL_TRY(cudaFreeAsync(block, stream_of(stream)));
   return 0;
@@ -172,32 +176,6 @@ int fence(int device) {
   return 0;
 }
 
-int graph_begin(int device, void* stream) {
-  HL_TRY(cudaSetDevice(device));
-  HL_TRY(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal));
-  return 0;
-}
-int graph_end(int device, void* stream, void** graph) {
-  cudaGraph_t g;
-  cudaGraphExec_t exec;
-  HL_TRY(cudaSetDevice(device));
-  HL_TRY(cudaStreamEndCapture(stream_of(stream), &g));
-  HL_CHECK(cudaGraphInstantiate(&exec, g, 0));
-  HL_CHECK(cudaGraphDestroy(g));
-  *graph = exec;
-  return status();
-}
-int graph_launch(int device, void* graph, void* stream) {
-  HL_TRY(cudaSetDevice(device));
-  HL_TRY(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), stream_of(stream)));
-  return 0;
-}
-int graph_destroy(int device, void* graph) {
-  HL_TRY(cudaSetDevice(device));
-  HL_TRY(cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)));
-  return 0;
-}
-
 }  // namespace
 
 void note_failure(cudaError_t error, const char* what, const char* file, int line) {
@@ -243,11 +221,8 @@ GpuApi runtime_api() {
   api.event_destroy = &event_destroy;
   api.event_record = &event_record;
   api.event_elapsed = &event_elapsed;
-  api.graph_begin = &graph_begin;
-  api.graph_end = &graph_end;
-  api.graph_launch = &graph_launch;
-  api.graph_destroy = &graph_destroy;
   api.last_error = &last_error;
+  add_graphs(api);
   return api;
 }
 

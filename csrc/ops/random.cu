@@ -65,11 +65,14 @@ struct Normal {
 template <class T, class Make>
 void generate(Ctx& ctx, const RandomShape& s, int64_t rows, const int64_t* calls, T* y, Make make) {
   const int64_t blocks = ceil_div(s.n, int64_t(kPerBlock<T>));
+  const Draw draw = draw_of(s.seed, s.call);
   each(ctx, rows * blocks, [=] __device__(int64_t e) {
     const int64_t row = e / blocks, block = e % blocks, first = block * kPerBlock<T>;
     typename BitsOf<T>::type bits[kPerBlock<T>];
     T values[kPerBlock<T>];
-    bits_of(philox(s.seed, calls ? uint64_t(calls[row]) : s.call, uint64_t(block)), bits);
+    bits_of(calls ? philox(s.seed, uint64_t(calls[row]), uint64_t(block))
+                  : philox(draw, uint64_t(block)),
+            bits);
     make(bits, values);
 #pragma unroll
     for (int i = 0; i < kPerBlock<T>; ++i) {
@@ -132,8 +135,9 @@ template <class T>
 void random_bernoulli(Ctx& ctx, const RandomShape& s, void* y) {
   using Flag = typename FlagOf<T>::type;
   Flag* flags = static_cast<Flag*>(y);
+  const Draw draw = draw_of(s.seed, s.call);
   each(ctx, ceil_div(s.n, int64_t(4)), [=] __device__(int64_t block) {
-    const PhiloxBlock b = philox(s.seed, s.call, uint64_t(block));
+    const PhiloxBlock b = philox(draw, uint64_t(block));
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       if (4 * block + i < s.n) flags[4 * block + i] = Flag(b.word[i] < s.threshold);
@@ -143,9 +147,11 @@ void random_bernoulli(Ctx& ctx, const RandomShape& s, void* y) {
 
 Plan random_integers_plan(const RandomShape& s) { return generator_plan("philox", s.n, 8); }
 void random_integers(Ctx& ctx, const RandomShape& s, int64_t* y) {
+  const Draw draw = draw_of(s.seed, s.call);
   each(ctx, s.n, [=] __device__(int64_t i) {
-    const uint64_t x = philox(s.seed, s.call, uint64_t(i / 2)).draw(int(i % 2));
-    y[i] = int64_t(uint64_t(s.low) + bounded(s.seed, s.call, x, s.range, i));
+    const Draw d = now(draw);
+    const uint64_t x = philox(d, uint64_t(i / 2)).draw(int(i % 2));
+    y[i] = int64_t(uint64_t(s.low) + bounded(d.seed, d.call, x, s.range, i));
   });
 }
 
@@ -160,9 +166,11 @@ Plan random_permutation_plan(const RandomShape& s) {
 }
 void random_permutation(Ctx& ctx, const RandomShape& s, int64_t* y) {
   uint64_t* place = reinterpret_cast<uint64_t*>(ctx.shared);
+  const Draw draw = draw_of(s.seed, s.call);
   each(ctx, s.n, [=] __device__(int64_t i) {
-    const uint64_t x = philox(s.seed, s.call, uint64_t(i / 2)).draw(int(i % 2));
-    place[i] = bounded(s.seed, s.call, x, uint64_t(i) + 1, i);
+    const Draw d = now(draw);
+    const uint64_t x = philox(d, uint64_t(i / 2)).draw(int(i % 2));
+    place[i] = bounded(d.seed, d.call, x, uint64_t(i) + 1, i);
   });
   const auto* steps = sort_lines<uint64_t>(ctx, 1, s.n, place + s.n,
                                            [=] __device__(int64_t, int64_t i) { return place[i]; });
@@ -181,8 +189,9 @@ void random_permutation(Ctx& ctx, const RandomShape& s, int64_t* y) {
 
 Plan random_words_plan(const RandomShape& s) { return generator_plan("philox", s.n, 4); }
 void random_words(Ctx& ctx, const RandomShape& s, uint32_t* y) {
+  const Draw draw = draw_of(s.seed, s.call);
   each(ctx, s.n / 4, [=] __device__(int64_t i) {
-    const PhiloxBlock b = philox(s.seed, s.call, s.block + uint64_t(i));
+    const PhiloxBlock b = philox(draw, s.block + uint64_t(i));
 #pragma unroll
     for (int k = 0; k < 4; ++k) y[4 * i + k] = b.word[k];
   });
@@ -210,16 +219,17 @@ struct Dropper {
 template <class T>
 void dropout(Ctx& ctx, const DropoutShape& s, const Dropper<T>& drop, const T* x, T* y) {
   const int64_t n = s.N * s.R * s.C;
+  const Draw draw = draw_of(s.seed, s.call);
   if (s.unit == DropoutUnit::kFeature) {
     each(ctx, n, [=] __device__(int64_t e) {
       int64_t row = e;
       const int64_t c = split(row, s.C), sample = row / s.R;
-      y[e] = drop(x[e], philox_word(s.seed, s.call, uint64_t(sample * s.C + c)));
+      y[e] = drop(x[e], philox_word(draw, uint64_t(sample * s.C + c)));
     });
     return;
   }
   each(ctx, ceil_div(n, int64_t(4)), [=] __device__(int64_t block) {
-    const PhiloxBlock b = philox(s.seed, s.call, uint64_t(block));
+    const PhiloxBlock b = philox(draw, uint64_t(block));
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       if (4 * block + i < n) y[4 * block + i] = drop(x[4 * block + i], b.word[i]);

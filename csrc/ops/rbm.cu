@@ -10,21 +10,21 @@ namespace hl::cuda {
 namespace {
 
 // Element i of a call of the generator.
-__device__ float uniform_at(uint64_t seed, uint64_t call, int64_t i, float) {
-  return unit_interval(philox_word(seed, call, uint64_t(i)));
+__device__ float uniform_at(const Draw& d, int64_t i, float) {
+  return unit_interval(philox_word(d, uint64_t(i)));
 }
-__device__ double uniform_at(uint64_t seed, uint64_t call, int64_t i, double) {
-  return unit_interval(philox(seed, call, uint64_t(i / 2)).draw(int(i % 2)));
+__device__ double uniform_at(const Draw& d, int64_t i, double) {
+  return unit_interval(philox(d, uint64_t(i / 2)).draw(int(i % 2)));
 }
-__device__ float normal_at(uint64_t seed, uint64_t call, int64_t i, float) {
-  const PhiloxBlock b = philox(seed, call, uint64_t(i / 4));
+__device__ float normal_at(const Draw& d, int64_t i, float) {
+  const PhiloxBlock b = philox(d, uint64_t(i / 4));
   const bool late = i % 4 >= 2;
   float first, second;
   normal_pair(late ? b.word[2] : b.word[0], late ? b.word[3] : b.word[1], first, second);
   return i % 2 == 0 ? first : second;
 }
-__device__ double normal_at(uint64_t seed, uint64_t call, int64_t i, double) {
-  const PhiloxBlock b = philox(seed, call, uint64_t(i / 2));
+__device__ double normal_at(const Draw& d, int64_t i, double) {
+  const PhiloxBlock b = philox(d, uint64_t(i / 2));
   double first, second;
   normal_pair(b.draw(0), b.draw(1), first, second);
   return i % 2 == 0 ? first : second;
@@ -36,6 +36,7 @@ void make_layer(const Ctx& ctx, const RbmShape& s, bool to_visible, int64_t rows
                 const T* x, const T* w, const T* bias, T* mean, T* sample) {
   const int64_t units = to_visible ? s.V : s.H, depth = to_visible ? s.H : s.V;
   const bool gaussian = to_visible && s.visible == RbmVisible::kGaussian;
+  const Draw draw = draw_of(s.seed, call);
   gemm<T>(
       ctx, 1, rows, units, depth,
       [=] __device__(int64_t, int64_t n, int64_t k) { return x[n * depth + k]; },
@@ -48,9 +49,9 @@ void make_layer(const Ctx& ctx, const RbmShape& s, bool to_visible, int64_t rows
         if (mean) mean[i] = m;
         if (!sample) return;
         if (gaussian) {
-          sample[i] = m + normal_at(s.seed, call, i, T());
+          sample[i] = m + normal_at(draw, i, T());
         } else {
-          sample[i] = m != m ? m : uniform_at(s.seed, call, i, T()) < m ? T(1) : T(0);
+          sample[i] = m != m ? m : uniform_at(draw, i, T()) < m ? T(1) : T(0);
         }
       });
 }

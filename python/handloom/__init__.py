@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 # The tensor module comes first: the tape and the operations are written in terms of it.
 from handloom import tensor as _tensor_module  # isort: skip
 from handloom import ops as ops
+from handloom._precision import autocast, get_autocast_dtype, is_autocast_enabled
 from handloom._runtime import (
     __version__,
-    autocast,
     available_isas,
     empty_cache,
     get_num_threads,
@@ -129,6 +129,7 @@ __all__ = [
     "all",
     "amax",
     "amin",
+    "amp",
     "any",
     "arange",
     "argmax",
@@ -160,6 +161,7 @@ __all__ = [
     "full",
     "full_like",
     "gather",
+    "get_autocast_dtype",
     "get_num_threads",
     "get_rng_state",
     "grad",
@@ -167,6 +169,7 @@ __all__ = [
     "heaviside",
     "index_select",
     "io",
+    "is_autocast_enabled",
     "is_grad_enabled",
     "kernels",
     "linspace",
@@ -231,6 +234,7 @@ __all__ = [
 
 # Read on first use, so that `import handloom` costs little more than `import numpy`.
 _LAZY = {
+    "amp": "handloom.amp",
     "cuda": "handloom.cuda",
     "data": "handloom.data",
     "detect_anomaly": "handloom._anomaly",

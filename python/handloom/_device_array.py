@@ -246,7 +246,9 @@ def zeros(shape: tuple[int, ...], dtype: Any, index: int) -> Array:
 
 def full(shape: tuple[int, ...], value: Any, dtype: Any, index: int) -> Array:
     """One value throughout."""
-    return array(np.full(shape, value, dtype), index)
+    made: Array = _C.gpu.empty(shape, np.dtype(dtype), index)
+    _C.fill(made, value)  # type: ignore[arg-type]
+    return made
 
 
 def _like(make: Callable[..., Host]) -> Callable[..., Array]:

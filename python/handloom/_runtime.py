@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from handloom import _C
+from handloom._replay import recordings
 
 __version__: str = _C.version
 
@@ -66,54 +67,6 @@ class use_isa:
         _C.use_isa(self._before)
 
 
-_PRECISIONS = ("float32", "tfloat32", "bfloat16", "float16")  # enum Precision of csrc/context.h
-
-
-class autocast:
-    """Lets a GPU round the factors of products of float32 arrays, for a `with` block.
-
-    Tensor cores then multiply them, far faster than float32 arithmetic can; sums stay in float32,
-    and so do all arrays, and all that is not a product (matmul, linear, convolutions, recurrent
-    layers). A factor is off by up to 2⁻¹¹ of itself with "tfloat32" and "float16", 2⁻⁸ with
-    "bfloat16"; float16 is infinite from 65520 on and loses gradients below 10⁻⁷, the other two have
-    the range of float32.
-
-    The choice is for the calling thread, and for what runs inside the block: a `backward()` that
-    should be as fast goes inside, too. It changes nothing on the CPU, for float64, or on cards
-    before compute capability 8.0.
-
-        with hl.autocast("bfloat16"):
-            loss = criterion(model(x), y)
-            loss.backward()
-
-    Args:
-        dtype: "bfloat16", "float16", "tfloat32", or "float32" for no rounding.
-        enabled: False is the same as "float32".
-
-    Raises:
-        ValueError: dtype is none of these.
-    """
-
-    def __init__(self, dtype: str = "bfloat16", *, enabled: bool = True) -> None:
-        if dtype not in _PRECISIONS:
-            names = ", ".join(_PRECISIONS)
-            raise ValueError(f"autocast: dtype is {dtype!r}, expected one of {names}")
-        self._precision = _PRECISIONS.index(dtype) if enabled else 0
-        self._before: list[int] = []
-
-    def __enter__(self) -> autocast:
-        self._before.append(_C.gpu.set_precision(self._precision))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        _C.gpu.set_precision(self._before.pop())
-
-
 def empty_cache() -> None:
     """Gives the memory that results and scratch left in the pool back to the system."""
     _C.empty_cache()
@@ -139,6 +92,10 @@ class Generator:
         """The seed, and a call number that was not used before."""
         call = self.call
         self.call = call + 1
+        if recordings:
+            capture = recordings.get(threading.get_ident())
+            if capture is not None:
+                capture.drawn(self, call)
         return self.seed, call
 
     def state(self) -> dict[str, int]:

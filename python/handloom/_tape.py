@@ -30,9 +30,9 @@ from heapq import heappop, heappush
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from handloom import _C
+from handloom._deposit import deposit, summed
 from handloom._device_array import ARRAYS
-from handloom._rows import RowGradient
+from handloom._precision import casting, ever, set_precision
 from handloom.tensor import FLOATS, Array, Leaf, Tensor, as_ndarray, wrap
 
 if TYPE_CHECKING:
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
 Hook = Callable[[Tensor], "Tensor | None"]
 
-_ADD = _C.binary_ops["add"]
-_add = _C.binary_forward
-_add_in_place = _C.add_
 _new = object.__new__
 
 # Newer nodes have smaller numbers: a heap of numbers gives the newest first.
@@ -70,7 +67,9 @@ class Function:
         saved: Arrays kept for backward; freed with the graph.
     """
 
-    __slots__ = ("__weakref__", "hooks", "inputs", "need", "order", "saved", "versions")
+    __slots__ = (
+        "__weakref__", "hooks", "inputs", "need", "order", "precision", "saved", "versions",
+    )  # fmt: skip
 
     # True: every array that backward returns is new, contiguous, and held by nobody else.
     fresh: ClassVar[bool] = False
@@ -81,6 +80,7 @@ class Function:
     versions: list[tuple[list[int], int]]
     order: int
     hooks: list[Hook] | None
+    precision: int  # of autocast when it ran; not there outside of one
 
     forward: Callable[..., Any]
     backward: Callable[..., Any]
@@ -142,6 +142,8 @@ class Function:
                     if a is s and t is not a:
                         versions.append((t._version, t._version[0]))
                         break
+        if casting:
+            self.precision = casting.get(get_ident(), 0)
         if watchers:
             self._watched(y)
         return out
@@ -177,6 +179,8 @@ class Function:
                 versions.append((version, 0))
             elif s is a and x is not a:
                 versions.append((x._version, x._version[0]))
+        if casting:
+            self.precision = casting.get(get_ident(), 0)
         if watchers:
             self._watched(y)
         return out
@@ -209,6 +213,8 @@ class Function:
                 node.index, node.count = i, len(arrays)
                 node.order = next(_order)
                 out._node = node
+        if casting:
+            self.precision = casting.get(get_ident(), 0)
         if watchers:
             self._watched(arrays)
         return outs
@@ -236,13 +242,26 @@ class View(Function):
 
 
 def walk(roots: Sequence[tuple[Tensor, Array]], retain_graph: bool, wanted: Wanted | None) -> None:
-    """Carries gradients from `roots` to the leaves.
+    """Carries gradients from `roots` to the leaves, each node in the precision that it ran in.
 
     Args:
         roots: Tensors with a history (or leaves) and the gradient of each.
         retain_graph: Whether the nodes keep what they saved.
         wanted: None to add to `.grad` of the leaves, else where to put the gradients instead.
     """
+    if not ever.cast:
+        return _walk(roots, retain_graph, wanted, False)
+    before = set_precision(0)
+    try:
+        _walk(roots, retain_graph, wanted, True)
+    finally:
+        set_precision(before)
+
+
+def _walk(
+    roots: Sequence[tuple[Tensor, Array]], retain_graph: bool, wanted: Wanted | None, mixed: bool
+) -> None:
+    now = 0  # the precision of the node before
     live: dict[int, list[Any]] = {}  # by number: node, gradient so far, is that buffer ours
     late: dict[Leaf, list[Any]] = {}  # leaves that wait for their whole gradient
     heap: list[int] = []
@@ -262,7 +281,7 @@ def walk(roots: Sequence[tuple[Tensor, Array]], retain_graph: bool, wanted: Want
                     else:
                         deposit(sink, g, fresh, node)
                 elif wanted is None or sink in wanted:
-                    late[sink] = _sum(late.get(sink), sink, g, fresh)
+                    late[sink] = summed(late.get(sink), sink, g, fresh)
                 continue
             if wanted is not None and sink not in wanted.path:
                 continue
@@ -272,7 +291,7 @@ def walk(roots: Sequence[tuple[Tensor, Array]], retain_graph: bool, wanted: Want
                 live[order] = [sink, g, fresh]
                 heappush(heap, order)
             else:
-                _sum(entry, sink, g, fresh)
+                summed(entry, sink, g, fresh)
         if not heap:
             break
         node, dy, _ = live.pop(heappop(heap))
@@ -296,6 +315,9 @@ def walk(roots: Sequence[tuple[Tensor, Array]], retain_graph: bool, wanted: Want
         watcher = watchers.get(get_ident()) if watchers else None
         if watcher is not None:
             watcher.before(node)
+        if mixed and getattr(node, "precision", 0) != now:
+            now = getattr(node, "precision", 0)
+            set_precision(now)
         if wanted is not None:
             wanted.put(node, dy)
             grads = wanted.backward(node, dy)
@@ -317,55 +339,6 @@ def walk(roots: Sequence[tuple[Tensor, Array]], retain_graph: bool, wanted: Want
             wanted.put(leaf, g)
         else:
             deposit(leaf, g, made, None)
-
-
-def _sum(entry: list[Any] | None, sink: Any, g: Array, fresh: bool) -> list[Any]:
-    """Adds g to [sink, gradient, ours], in place only where the buffer is the tape's own."""
-    if g.__class__ is RowGradient:
-        g, fresh = g.spread(), True
-    if entry is None:
-        return [sink, g, fresh]
-    if entry[2]:
-        _add_in_place(entry[1], g if g.flags.c_contiguous else _C.copy(g, None), 1.0)
-    else:
-        entry[1] = _add(_ADD, entry[1], g, None)
-        entry[2] = True
-    return entry
-
-
-def own(g: Array) -> Array:
-    """A contiguous copy of a gradient that others may hold too."""
-    return _C.copy(g, None)
-
-
-def deposit(leaf: Leaf, g: Any, made: bool, node: Function | None) -> None:
-    """Adds g to the gradient of a leaf; `made` says that g is a buffer that nobody else holds.
-
-    Rows stay rows as long as nothing but rows comes to them.
-    """
-    held: Any = leaf.grad
-    if g.__class__ is RowGradient:
-        if held is None or held.__class__ is RowGradient:
-            rows: Any = g if held is None else held.added(g)
-            leaf.grad = rows
-            return
-        g, made = g.spread(), True
-    elif held.__class__ is RowGradient:
-        held = leaf.grad = wrap(held.spread())
-        leaf.made = True
-    if not made and (g.shape != leaf.shape or g.dtype != leaf.dtype):
-        raise RuntimeError(
-            f"backward: {node.name if node else 'a hook'} gave a gradient of shape {g.shape} and "
-            f"{g.dtype} for an input of shape {leaf.shape} and {leaf.dtype}"
-        )
-    if held is None:
-        leaf.grad = wrap(g if made else own(g))
-    elif leaf.made:
-        _sum([leaf, held._array, True], leaf, g, made)
-        held._version[0] += 1
-    else:
-        leaf.grad = wrap(_add(_ADD, held._array, g, None))
-    leaf.made = True
 
 
 def _hand_over(node: Any, dy: Array, live: dict[int, list[Any]], heap: list[int]) -> None:

@@ -13,7 +13,8 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from handloom._tape import Function, Hook, Output, View, own, recording, walk
+from handloom._deposit import own
+from handloom._tape import Function, Hook, Output, View, recording, walk
 from handloom.tensor import Array, Leaf, Tensor, as_ndarray, wrap
 
 __all__ = [

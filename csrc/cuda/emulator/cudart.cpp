@@ -1,29 +1,34 @@
 #include "cuda/emulator/cudart.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <chrono>
 
+#include "cuda/emulator/capture.h"
 #include "cuda/emulator/memory.h"
 
-// Everything runs at once and in order, so streams and events have nothing to do.
-struct EmulatedStream {};
+// Everything runs at once and in order, so streams and events have nothing to do, unless a stream is
+// captured: see capture.cpp.
 struct EmulatedEvent {
   std::chrono::steady_clock::time_point at;
 };
-struct EmulatedGraph {};
 struct EmulatedPool {};
 
 namespace {
 constexpr int kMajor = 8, kMultiprocessors = 4;
 thread_local cudaError_t t_last = cudaSuccess;
+EmulatedPool g_pool;
+}  // namespace
+
+namespace hl::emulator {
 cudaError_t answer(cudaError_t e) {
   if (e != cudaSuccess) t_last = e;
   return e;
 }
-EmulatedPool g_pool;
-}  // namespace
+}  // namespace hl::emulator
+using hl::emulator::answer;
 
 const char* cudaGetErrorName(cudaError_t e) {
   switch (e) {
@@ -35,8 +40,12 @@ const char* cudaGetErrorName(cudaError_t e) {
       return "cudaErrorInvalidConfiguration";
     case cudaErrorInvalidDevice:
       return "cudaErrorInvalidDevice";
+    case cudaErrorIllegalState:
+      return "cudaErrorIllegalState";
     case cudaErrorStreamCaptureUnsupported:
       return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated:
+      return "cudaErrorStreamCaptureInvalidated";
     default:
       return "cudaErrorInvalidValue";
   }
@@ -51,8 +60,12 @@ const char* cudaGetErrorString(cudaError_t e) {
       return "invalid configuration argument";
     case cudaErrorInvalidDevice:
       return "invalid device ordinal";
+    case cudaErrorIllegalState:
+      return "the operation cannot be performed in the present state";
     case cudaErrorStreamCaptureUnsupported:
-      return "the emulator does not capture";
+      return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated:
+      return "operation failed due to a previous error during capture";
     default:
       return "invalid argument";
   }
@@ -94,17 +107,31 @@ cudaError_t cudaRuntimeGetVersion(int* v) {
   *v = 0;
   return cudaSuccess;
 }
-cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+cudaError_t cudaDeviceSynchronize() { return hl::emulator::unless_capturing(); }
 
-cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t) {
+// A card would make allocations and frees on a captured stream nodes of the graph. handloom has memory
+// of its own for graphs, so here they are mistakes.
+cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t stream) {
+  *p = nullptr;
+  if (const cudaError_t e = hl::emulator::unless_captured(stream)) return e;
   *p = hl::emulator::allocate(bytes);
   return *p ? cudaSuccess : answer(cudaErrorMemoryAllocation);
 }
-cudaError_t cudaFreeAsync(void* p, cudaStream_t) {
+cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
+  if (const cudaError_t e = hl::emulator::unless_captured(stream)) return e;
   if (p && !hl::emulator::release(p)) {
     fprintf(stderr, "emulator: a kernel wrote past the end of its array\n");
     __builtin_trap();
   }
+  return cudaSuccess;
+}
+cudaError_t cudaMallocHost(void** p, size_t bytes) {
+  if (const cudaError_t e = hl::emulator::unless_capturing()) return e;
+  *p = malloc(bytes);
+  return *p ? cudaSuccess : answer(cudaErrorMemoryAllocation);
+}
+cudaError_t cudaFreeHost(void* p) {
+  free(p);
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
@@ -117,37 +144,38 @@ cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
   return cudaSuccess;
 }
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
-cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) { return cudaSuccess; }
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) { return hl::emulator::unless_capturing(); }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
-                            cudaStream_t) {
+                            cudaStream_t stream) {
   const bool on_to = hl::emulator::owns(to), on_from = hl::emulator::owns(from);
   const bool want_to = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
   const bool want_from = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
   if (kind != cudaMemcpyDefault && (on_to != want_to || on_from != want_from)) {
     return answer(cudaErrorInvalidValue);
   }
-  const hl::emulator::MemoryOpen open;
-  memmove(to, from, bytes);
+  const auto work = [=] {
+    const hl::emulator::MemoryOpen open;
+    memmove(to, from, bytes);  // a host address is read when this runs, as it is by a card
+  };
+  if (hl::emulator::record(stream, work)) return cudaSuccess;
+  work();
   return cudaSuccess;
 }
-cudaError_t cudaMemsetAsync(void* at, int value, size_t bytes, cudaStream_t) {
+cudaError_t cudaMemsetAsync(void* at, int value, size_t bytes, cudaStream_t stream) {
   if (!hl::emulator::owns(at)) return answer(cudaErrorInvalidValue);
-  const hl::emulator::MemoryOpen open;
-  memset(at, value, bytes);
+  const auto work = [=] {
+    const hl::emulator::MemoryOpen open;
+    memset(at, value, bytes);
+  };
+  if (hl::emulator::record(stream, work)) return cudaSuccess;
+  work();
   return cudaSuccess;
 }
 
-cudaError_t cudaStreamCreate(cudaStream_t* s) {
-  *s = new EmulatedStream;
-  return cudaSuccess;
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t, unsigned) {
+  return hl::emulator::unless_captured(stream);
 }
-cudaError_t cudaStreamDestroy(cudaStream_t s) {
-  delete s;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
 cudaError_t cudaEventCreate(cudaEvent_t* e) {
   *e = new EmulatedEvent;
   return cudaSuccess;
@@ -156,27 +184,13 @@ cudaError_t cudaEventDestroy(cudaEvent_t e) {
   delete e;
   return cudaSuccess;
 }
-cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t) {
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t stream) {
+  if (const cudaError_t refused = hl::emulator::unless_captured(stream)) return refused;
   e->at = std::chrono::steady_clock::now();
   return cudaSuccess;
 }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return hl::emulator::unless_capturing(); }
 cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t a, cudaEvent_t b) {
   *ms = std::chrono::duration<float, std::milli>(b->at - a->at).count();
   return cudaSuccess;
 }
-
-cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
-  return answer(cudaErrorStreamCaptureUnsupported);
-}
-cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t*) {
-  return answer(cudaErrorStreamCaptureUnsupported);
-}
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t*, cudaGraph_t, unsigned long long) {
-  return answer(cudaErrorStreamCaptureUnsupported);
-}
-cudaError_t cudaGraphDestroy(cudaGraph_t) { return cudaSuccess; }
-cudaError_t cudaGraphLaunch(cudaGraphExec_t, cudaStream_t) {
-  return answer(cudaErrorStreamCaptureUnsupported);
-}
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t) { return cudaSuccess; }

@@ -17,7 +17,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "cuda/emulator/cudart.h"
+#include "cuda/emulator/capture.h"
 
 #define __global__
 #define __device__
@@ -33,6 +33,19 @@ namespace hl::emulator {
 // configuration is one that a card would refuse.
 using Body = void (*)(void* arg);
 bool run_grid(Body body, void* arg, dim3 grid, dim3 block, size_t shared_bytes, const char* kernel);
+bool card_takes(dim3 grid, dim3 block, size_t shared_bytes);
+
+// A launch on a stream: the arguments in `body` are those of now, whenever it runs.
+template <class F>
+bool launch(cudaStream_t stream, F body, dim3 grid, dim3 block, size_t shared_bytes,
+            const char* kernel) {
+  const auto run = [=](F f) {
+    return run_grid([](void* at) { (*static_cast<F*>(at))(); }, &f, grid, block, shared_bytes,
+                    kernel);
+  };
+  if (!is_captured(stream)) return run(body);
+  return card_takes(grid, block, shared_bytes) && record(stream, [=] { run(body); });
+}
 
 struct Thread {
   dim3 index;
@@ -74,9 +87,8 @@ inline void __syncthreads() { hl::emulator::sync_threads("__syncthreads"); }
 #define HL_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                            \
   do {                                                                                       \
     auto hl_body = [=] { (kernel)(__VA_ARGS__); };                                           \
-    (void)(stream);                                                                          \
-    if (!::hl::emulator::run_grid([](void* f) { (*static_cast<decltype(hl_body)*>(f))(); },  \
-                                  &hl_body, (grid), (block), size_t(shared_bytes), #kernel)) \
+    if (!::hl::emulator::launch(static_cast<cudaStream_t>(stream), hl_body, (grid), (block), \
+                                size_t(shared_bytes), #kernel))                              \
       ::hl::cuda::note_failure(cudaErrorInvalidConfiguration, #kernel, __FILE__, __LINE__);  \
   } while (0)
 

@@ -115,7 +115,8 @@ void attention_backward(Ctx& ctx, const AttentionShape& s, const T* dy, const T*
                         const T* slopes, T* dq, T* dk, T* dv) {
   T* delta = reinterpret_cast<T*>(ctx.shared);
   make_delta(ctx, s, dy, y, delta);
-  const Operands<T> x = {q, k, v, dy, lse, delta, {lengths, starts, mask, bias, slopes}};
+  const Operands<T> x = {
+      q, k, v, dy, lse, delta, {lengths, starts, mask, bias, slopes, draw_of(s.seed, s.call)}};
   const int64_t tiles = tiles_of(s.Tq), key_tiles = tiles_of(s.Tk);
   const int64_t widest = s.D > s.Dv ? s.D : s.Dv;
   if (dq && s.N * s.H * tiles * s.D > 0) {
@@ -198,7 +199,8 @@ void attention_bias_backward(Ctx& ctx, const AttentionShape& s, const T* dy, con
                              const T* slopes, T* dbias) {
   T* delta = reinterpret_cast<T*>(ctx.shared);
   make_delta(ctx, s, dy, y, delta);
-  const Operands<T> x = {q, k, v, dy, lse, delta, {lengths, starts, mask, bias, slopes}};
+  const Operands<T> x = {
+      q, k, v, dy, lse, delta, {lengths, starts, mask, bias, slopes, draw_of(s.seed, s.call)}};
   const int64_t* size = s.bias_sizes;
   const int64_t blocks = size[0] * size[1] * tiles_of(size[2]) * tiles_of(size[3]);
   if (blocks == 0) return;

@@ -52,7 +52,9 @@ __global__ void __launch_bounds__(256)
       for (int f = 0; f < kMine; ++f) {
         const T weight = dead ? T(0) : exp(p[e][f] - top);
         total += weight;
-        p[e][f] = s.threshold == 0 ? weight : weight * kept<T>(s, n, h, i, j0 + col + kApart * f);
+        p[e][f] = s.threshold == 0
+                      ? weight
+                      : weight * kept<T>(s, x.terms.draw, n, h, i, j0 + col + kApart * f);
       }
       sum[e] = sum[e] * rescale + row_reduce(total, Plus());
       most[e] = top;
@@ -100,7 +102,13 @@ void attention_forward(Ctx& ctx, const AttentionShape& s, const T* q, const T* k
                        const T* bias, const T* slopes, T* y, T* lse) {
   const int64_t tiles = tiles_of(s.Tq), blocks = s.N * s.H * tiles, slabs = tiles_of(s.Dv);
   if (blocks == 0) return;
-  const Operands<T> x = {q, k, v, nullptr, nullptr, nullptr, {lengths, starts, mask, bias, slopes}};
+  const Operands<T> x = {q,
+                         k,
+                         v,
+                         nullptr,
+                         nullptr,
+                         nullptr,
+                         {lengths, starts, mask, bias, slopes, draw_of(s.seed, s.call)}};
   if (slabs <= 1) {
     HL_LAUNCH((attend<T, 1>), dim3(unsigned(blocks)), 256, sizeof(TileRoom<T>), ctx.stream, s, x,
               tiles, y, lse);
@@ -128,7 +136,7 @@ __global__ void __launch_bounds__(256)
       const int64_t at = (n * s.H + h) * s.Tq + i;
       const T v = score(s, x.terms, n, h, i, j, p[e][f]);
       const bool live = v != -INFINITY && x.lse[at] != -INFINITY;
-      to[at * s.Tk + j] = live ? exp(v - x.lse[at]) * kept<T>(s, n, h, i, j) : T(0);
+      to[at * s.Tk + j] = live ? exp(v - x.lse[at]) * kept<T>(s, x.terms.draw, n, h, i, j) : T(0);
     }
   }
 }
@@ -140,8 +148,13 @@ void attention_weights(Ctx& ctx, const AttentionShape& s, const T* q, const T* k
   const int64_t tiles = tiles_of(s.Tq), key_tiles = tiles_of(s.Tk);
   const int64_t blocks = s.N * s.H * tiles * key_tiles;
   if (blocks == 0) return;
-  const Operands<T> x = {
-      q, k, nullptr, nullptr, lse, nullptr, {lengths, starts, mask, bias, slopes}};
+  const Operands<T> x = {q,
+                         k,
+                         nullptr,
+                         nullptr,
+                         lse,
+                         nullptr,
+                         {lengths, starts, mask, bias, slopes, draw_of(s.seed, s.call)}};
   HL_LAUNCH((weigh<T>), dim3(unsigned(blocks)), 256, sizeof(TileRoom<T>), ctx.stream, s, x, tiles,
             key_tiles, w);
 }

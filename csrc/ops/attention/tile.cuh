@@ -27,6 +27,7 @@ struct Terms {
   const int64_t *lengths, *starts;
   const unsigned char* mask;
   const T *bias, *slopes;
+  Draw draw;  // of dropout
 };
 
 // Keys [begin, end) of a query: both ends never fall from one query to the next.
@@ -71,10 +72,11 @@ __device__ T score(const AttentionShape& s, const Terms<T>& x, int64_t n, int64_
 
 // What dropout multiplies a probability with.
 template <class T>
-__device__ T kept(const AttentionShape& s, int64_t n, int64_t h, int64_t i, int64_t j) {
+__device__ T kept(const AttentionShape& s, const Draw& draw, int64_t n, int64_t h, int64_t i,
+                  int64_t j) {
   if (s.threshold == 0) return 1;
   const int64_t word = ((n * s.H + h) * s.Tq + i) * s.Tk + j;
-  return philox_word(s.seed, s.call, word) < s.threshold ? T(0) : T(s.keep);
+  return philox_word(draw, uint64_t(word)) < s.threshold ? T(0) : T(s.keep);
 }
 
 // acc[e][f] = S_k a(row, k) b(column, k); a and b are asked for rows below kSide, and answer 0 where
@@ -173,7 +175,8 @@ __device__ void slopes_of(const AttentionShape& s, const Operands<T>& x, TileRoo
       const int64_t j = j0 + col + kApart * f;
       const T v = score(s, x.terms, n, h, i, j, p[e][f]);
       const bool live = v != -INFINITY && lse != -INFINITY;
-      const T weight = live ? exp(v - lse) : T(0), z = live ? kept<T>(s, n, h, i, j) : T(0);
+      const T weight = live ? exp(v - lse) : T(0),
+              z = live ? kept<T>(s, x.terms.draw, n, h, i, j) : T(0);
       ds[e][f] = live ? weight * (z * ds[e][f] - delta) : T(0);
       p[e][f] = weight * z;
     }

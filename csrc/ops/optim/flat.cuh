@@ -1,6 +1,7 @@
 // Many tensors as one flat run of elements: one launch for all of them.
 #pragma once
 
+#include "cuda/graph.h"
 #include "cuda/loop.h"
 
 namespace hl::cuda {
@@ -10,11 +11,8 @@ constexpr int64_t kFlatChunk = 4096;  // elements of a block's turn
 // A list from the host to the device, at the beginning of the call's scratch.
 template <class Row>
 const Row* upload(const Ctx& ctx, const Row* rows, int64_t count) {
-  if (count > 0) {
-    HL_CHECK(cudaMemcpyAsync(ctx.shared, rows, size_t(count) * sizeof(Row), cudaMemcpyDefault,
-                             static_cast<cudaStream_t>(ctx.stream)));
-  }
-  return reinterpret_cast<const Row*>(ctx.shared);
+  return static_cast<const Row*>(
+      upload(ctx, static_cast<const void*>(rows), count * int64_t(sizeof(Row))));
 }
 
 // f(row, i) for the elements of chunk number `chunk`; rows have begin and size, in order.

@@ -37,8 +37,10 @@ void optim_step(Ctx& ctx, const OptimShape& s, const double* h, const OptimTenso
   OptimNumbers<T> numbers = {};
   for (int64_t i = 0; i < s.tensors; ++i) {
     const OptimTensor<T>& t = tensors[i];
-    t.progress[0] += 1;
-    if (s.kind == OptimKind::kNadam) t.progress[1] *= nadam_mu(h, t.progress[0]);
+    if (!recording()) {  // a step that is recorded is not taken: its replays are
+      t.progress[0] += 1;
+      if (s.kind == OptimKind::kNadam) t.progress[1] *= nadam_mu(h, t.progress[0]);
+    }
     if (!known || known[0] != t.progress[0] || known[1] != t.progress[1]) {
       numbers = optim_numbers<T>(s.kind, h, t.progress);
       known = t.progress;
@@ -46,13 +48,14 @@ void optim_step(Ctx& ctx, const OptimShape& s, const double* h, const OptimTenso
     rows.push_back(
         {t.param, t.grad, {t.state[0], t.state[1], t.state[2]}, t.begin, t.size, numbers});
   }
+  const auto* table = upload(ctx, rows.data(), s.tensors);
+  if (refreshing()) return;
   const OptimKind kind = s.kind;
-  each_flat(ctx, upload(ctx, rows.data(), s.tensors), s.tensors, s.total,
-            [=] __device__(const Row<T>& row, int64_t i) {
-              T w = row.param[i];
-              optim_update(kind, row.numbers, w, row.grad[i], row.state, i);
-              row.param[i] = w;
-            });
+  each_flat(ctx, table, s.tensors, s.total, [=] __device__(const Row<T>& row, int64_t i) {
+    T w = row.param[i];
+    optim_update(kind, row.numbers, w, row.grad[i], row.state, i);
+    row.param[i] = w;
+  });
 }
 
 HL_CUDA_KERNEL(optim_step);

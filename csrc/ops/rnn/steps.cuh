@@ -38,6 +38,7 @@ inline int64_t chunk_of(const RnnShape& s, int64_t numbers, int64_t size) {
 // Where step t of sequence n is.
 struct Walk {
   RnnShape s;
+  Draw draw;
   const int64_t *lengths, *first, *rank;
 
   __device__ int64_t length(int64_t n) const { return lengths ? lengths[n] : s.T; }
@@ -56,16 +57,19 @@ struct Walk {
     if (t > 0) return y[place(n, t - 1) * s.P + p];
     return h0 ? h0[n * s.P + p] : T(0);
   }
+  __device__ Draw drawn(int which) const {
+    return {draw.seed, draw.call + uint64_t(which), draw.moved};
+  }
   // The share of the old h (c) that a step keeps, by zoneout.
   template <class T>
   __device__ T kept_of_h(int64_t n, int64_t t, int64_t p) const {
     if (s.zoneout != Zoneout::kDraw) return T(s.zoneout == Zoneout::kNone ? 0 : s.zone_h);
-    return philox_word(s.seed, s.call + 1, place(n, t) * s.P + p) < s.zone_h_below ? T(1) : T(0);
+    return philox_word(drawn(1), place(n, t) * s.P + p) < s.zone_h_below ? T(1) : T(0);
   }
   template <class T>
   __device__ T kept_of_c(int64_t n, int64_t t, int64_t j) const {
     if (s.zoneout != Zoneout::kDraw) return T(s.zoneout == Zoneout::kNone ? 0 : s.zone_c);
-    return philox_word(s.seed, s.call + 2, place(n, t) * s.H + j) < s.zone_c_below ? T(1) : T(0);
+    return philox_word(drawn(2), place(n, t) * s.H + j) < s.zone_c_below ? T(1) : T(0);
   }
 };
 
@@ -86,7 +90,10 @@ inline Walk make_walk(const Ctx& ctx, const RnnShape& s, const int64_t* lengths,
       rank[n] = longer;
     });
   }
-  return {s, lengths, first, rank};
+  // Its random numbers are three calls, and a graph counts each.
+  const Draw draw = draw_of(s.seed, s.call);
+  draw_of(s.seed, s.call + 1), draw_of(s.seed, s.call + 2);
+  return {s, draw, lengths, first, rank};
 }
 
 // What w_hh sees of each number of h: (N, P), or null without dropout.
@@ -95,9 +102,10 @@ const T* make_mask(const Ctx& ctx, const RnnShape& s, Taker& scratch) {
   if (!(s.drop > 0)) return nullptr;
   T* mask = scratch.take<T>(s.N * s.P);
   const T kept = s.drop < 1 ? T(1 / (1 - s.drop)) : T(0);
+  const Draw draw = draw_of(s.seed, s.call);
   if (ctx.shared) {
     each(ctx, s.N * s.P, [=] __device__(int64_t i) {
-      mask[i] = philox_word(s.seed, s.call, i) < s.drop_below ? T(0) : kept;
+      mask[i] = philox_word(draw, i) < s.drop_below ? T(0) : kept;
     });
   }
   return mask;

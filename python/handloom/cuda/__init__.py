@@ -22,10 +22,17 @@ from handloom.cuda._device import (
     state,
     synchronize,
 )
+from handloom.cuda._graph import (
+    CUDAGraph,
+    graph,
+    is_current_stream_capturing,
+    make_graphed_callables,
+)
 from handloom.cuda._stream import Event, Stream, current_stream, stream
 
 __all__ = [
     "Array",
+    "CUDAGraph",
     "Event",
     "Stream",
     "array",
@@ -35,8 +42,11 @@ __all__ = [
     "from_dlpack",
     "get_device_name",
     "get_device_properties",
+    "graph",
     "is_available",
+    "is_current_stream_capturing",
     "kernels",
+    "make_graphed_callables",
     "mem_get_info",
     "state",
     "stream",

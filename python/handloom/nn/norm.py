@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from handloom import ops
+from handloom._replay import each_replay, refuse
 from handloom.nn.linear import Linear
 from handloom.nn.module import Module
 from handloom.nn.parameter import Parameter
@@ -121,8 +122,15 @@ class _BatchNorm(_Running):
         count = self.num_batches_tracked
         if count is None:
             return self.momentum or 0.0
-        count._array += 1
-        count._version[0] += 1
+
+        def one_more() -> None:
+            count._array += 1
+            count._version[0] += 1
+
+        if self.momentum is None:
+            refuse("BatchNorm", "with momentum None its weight changes at each batch")
+        if not each_replay((self, "batches"), one_more):
+            one_more()
         return 1.0 / int(count._array) if self.momentum is None else self.momentum
 
     def _run(self, x: Any, activation: Fusable | None) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from handloom import _C
 from handloom._calls import power_norm
 from handloom._device_array import index_of, place
@@ -51,6 +53,11 @@ def fill_(x: Tensor, value: float) -> Tensor:
 def copy_(x: Tensor, source: Tensor | Array) -> Tensor:
     """Writes source (broadcast, converted, from any device) into x, in place."""
     array = source._array if isinstance(source, Tensor) else source
+    if index_of(array) < 0 <= index_of(x._array) and x._array.flags.c_contiguous:
+        host = np.broadcast_to(np.asarray(array, x._array.dtype), x.shape)
+        _C.gpu.write(x._array, np.ascontiguousarray(host).reshape(x.shape))
+        x._version[0] += 1
+        return x
     array = place(array, index_of(x._array))
     if array.dtype != x._array.dtype:
         array = array.astype(x._array.dtype)

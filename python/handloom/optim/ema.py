@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from handloom._device_array import index_of, place
+from handloom._replay import each_replay, refuse
 from handloom.ops.multi import lerp_
 from handloom.optim.optimizer import require
 from handloom.tensor import Array, Tensor
@@ -46,8 +47,10 @@ class EMA:
         """Takes the present weights in."""
         decay = self.decay
         if self.warmup:
+            refuse("EMA.update", "with warmup its weight changes at each step")
             decay = min(decay, (1 + self.updates) / (10 + self.updates))
-        self.updates += 1
+        if not each_replay((self, "updates"), self._count):
+            self._count()
         groups: dict[Any, tuple[list[Array], list[Array]]] = {}
         for average, p in zip(self.averages, self.params):
             targets, sources = groups.setdefault(average.dtype, ([], []))
@@ -55,6 +58,9 @@ class EMA:
             sources.append(p._array)
         for targets, sources in groups.values():
             lerp_(targets, sources, 1.0 - decay)
+
+    def _count(self) -> None:
+        self.updates += 1
 
     def copy_to(self, params: Iterable[Tensor] | None = None) -> None:
         """Writes the averages into the parameters (by default those that were followed)."""

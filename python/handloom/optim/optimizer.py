@@ -12,6 +12,7 @@ import numpy as np
 
 from handloom import _C
 from handloom._device_array import index_of, place
+from handloom._replay import each_replay, recordings
 from handloom._rows import RowGradient
 from handloom.autograd import enable_grad
 from handloom.tensor import Array, Tensor
@@ -145,8 +146,12 @@ class Optimizer:
             arrays = [p._array for p in params]
             plan = self._plans[i]
             values = self.hyper(group)
-            if plan is None or plan.values != values or not plan.holds(arrays):
+            if plan is None or not plan.holds(arrays):
                 plan = self._plan(i, group, values)
+            elif plan.values != values:
+                plan = self._changed(i, group, plan, values)
+            if recordings:
+                self._captured(i, plan)
             grads: list[Any] = []
             for p in params:
                 leaf = p._node
@@ -170,11 +175,43 @@ class Optimizer:
                     else:
                         leaf.grad.zero_()
 
+    def _changed(
+        self, i: int, group: dict[str, Any], plan: _Plan, values: tuple[Any, ...]
+    ) -> _Plan:
+        """New numbers for a group: in place, unless they ask for other state arrays."""
+        self.check(group)
+        if plan.used != self._used(group):
+            return self._plan(i, group, values)
+        plan.change(values)
+        return plan
+
+    def _used(self, group: dict[str, Any]) -> list[str]:
+        names = _C.optim_states[self.kind]
+        return [name for name, use in zip(names, self.slots(group)) if use]
+
+    def _captured(self, i: int, plan: _Plan) -> None:
+        """In a capture: each replay reads the group's numbers of then."""
+
+        def renew() -> None:
+            group = self.param_groups[i]
+            values = self.hyper(group)
+            if self._plans[i] is plan and plan.values != values:
+                self._changed(i, group, plan, values)
+            if self._plans[i] is not plan or not plan.holds([p._array for p in group["params"]]):
+                raise RuntimeError(
+                    f"{self._name()}: parameters, their state or an option that changes what is "
+                    "kept of them were replaced since the graph was captured; capture it again"
+                )
+            for p in group["params"]:
+                p._version[0] += 1
+
+        each_replay(plan, renew)
+
     def _plan(self, i: int, group: dict[str, Any], values: tuple[Any, ...]) -> _Plan:
         """Checks a group that is new or has changed, and prepares its kernel call."""
         self.check(group)
         names = _C.optim_states[self.kind]
-        used = [name for name, use in zip(names, self.slots(group)) if use]
+        used = self._used(group)
         for p in group["params"]:
             state = self.state.setdefault(p, {})
             if "progress" not in state:
@@ -263,7 +300,7 @@ class Optimizer:
 class _Plan:
     """A group's kernel call, ready to run: one parameter list for each dtype."""
 
-    __slots__ = ("_arrays", "_hyper", "_lists", "_single", "values")
+    __slots__ = ("_arrays", "_hyper", "_lists", "_single", "used", "values")
 
     def __init__(
         self,
@@ -274,9 +311,9 @@ class _Plan:
         used: list[str],
         values: tuple[Any, ...],
     ) -> None:
-        self.values = values
+        self.used = used
         self._hyper = np.zeros(_C.optim_hyper_size)
-        self._hyper[: len(values)] = values
+        self.change(values)
         self._arrays = [p._array for p in params]
         self._lists: list[tuple[Any, list[int]]] = []
         for dtype in dict.fromkeys(a.dtype for a in self._arrays):
@@ -292,6 +329,11 @@ class _Plan:
                 states.append(tuple(held[name] if name in used else None for name in names))
             self._lists.append((_C.ParamList(kind, arrays, states, progress, self._hyper), at))
         self._single = self._lists[0][0] if len(self._lists) == 1 else None
+
+    def change(self, values: tuple[Any, ...]) -> None:
+        """Other numbers from the next step on: the kernel reads them where they are."""
+        self.values = values
+        self._hyper[: len(values)] = values
 
     def holds(self, arrays: list[Array]) -> bool:
         """Whether these are the very arrays that the plan was made for."""

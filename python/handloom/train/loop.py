@@ -10,6 +10,7 @@ import numpy as np
 
 from .._arrays import Array
 from .._numbers import real, whole
+from .._precision import autocast, get_autocast_dtype
 from ..autograd import no_grad
 from .batches import batches, device_of, input_loader, length, moved
 from .callbacks import Callback
@@ -22,6 +23,7 @@ from .schedules import schedule
 from .trainer import Run, Trainer
 
 if TYPE_CHECKING:
+    from ..amp import GradScaler
     from ..io.weights import Path
     from ..nn import Module
     from ..optim import Optimizer
@@ -43,6 +45,8 @@ def fit(
     clip_value: float | None = None,
     accumulate: int = 1,
     ema: Any = None,
+    precision: str | None = None,
+    scaler: GradScaler | None = None,
     progress: bool | str | ProgressBar = True,
     seed: int | None = None,
     checkpoint: Path | None = None,
@@ -77,6 +81,11 @@ def fit(
         ema: Decay of an exponential moving average of the weights, such as 0.999, or an
             `optim.EMA`. Validation and the callbacks at an epoch's end see the averaged weights,
             and the model has them at the end.
+        precision: The `autocast` that the run is under, "bfloat16", "float16" or "tfloat32", for
+            products on a GPU; weights stay in their own type. None leaves that to the caller.
+        scaler: An `amp.GradScaler` for the loss; None makes one where the precision is "float16".
+            A step that it leaves out moves neither a schedule nor averages. The epoch's figures
+            have `loss_scale`, and the checkpoint its state.
         progress: A live line on a terminal, plain lines elsewhere: True, or its label, or a
             `ProgressBar`.
         seed: Fixes the random numbers of the run: order, dropout. None goes on from
@@ -113,6 +122,7 @@ def fit(
             f"{op}: loss expects a function, got {type(loss).__name__}; those that PyTorch has are "
             "in handloom.nn.functional"
         )
+    cast = autocast(get_autocast_dtype() if precision is None else precision)
     named = named_metrics(metrics, op)
     hooks = _checked_callbacks(callbacks)
     loader = batches(data, batch_size, op, shuffle=True, seed=_seed(seed))
@@ -122,6 +132,7 @@ def fit(
         run, loss, named, hooks, clip_norm=clip_norm, clip_value=clip_value, accumulate=accumulate
     )
     trainer.average = _averager(ema, model)
+    trainer.scaler = _scaler(scaler, precision)
     count = length(loader)
     steps = None if count is None else -(-count // accumulate)
     found = schedule(scheduler, optimizer, epochs, steps)
@@ -129,7 +140,7 @@ def fit(
     bar = progress if isinstance(progress, ProgressBar) else ProgressBar(progress)
     was_training = model.training
     begin = time.perf_counter()
-    with Interrupt() as interrupt:
+    with cast, Interrupt() as interrupt:
         trainer.saver = Saver(checkpoint, checkpoint_every, trainer, loader, interrupt)
         saved = trainer.saver.restore()
         bar.begin(epochs, count, run.epoch)
@@ -237,6 +248,18 @@ def _averager(ema: Any, model: Module) -> Any:
     from ..optim import EMA
 
     return EMA(model, decay=ema)
+
+
+def _scaler(scaler: Any, precision: str | None) -> Any:
+    if scaler is None and precision != "float16":
+        return None
+    from ..amp import GradScaler
+
+    if scaler is None:
+        return GradScaler()
+    if not isinstance(scaler, GradScaler):
+        raise TypeError(f"fit: scaler expects an amp.GradScaler, got {type(scaler).__name__}")
+    return scaler if scaler.is_enabled() else None
 
 
 def _seed(seed: int | None) -> int:

@@ -110,6 +110,7 @@ class Saver:
             "optimizer": run.optimizer.state_dict(),
             "schedule": None if trainer.scheduler is None else trainer.scheduler.state_dict(),
             "average": None if trainer.average is None else trainer.average.state_dict(),
+            "scaler": None if trainer.scaler is None else trainer.scaler.state_dict(),
             "callbacks": [hook.state_dict() for hook in trainer.hooks],
             "order": {"seed": getattr(self.loader, "seed", 0), "epoch": loader_epoch},
             "random": get_rng_state(),
@@ -127,6 +128,7 @@ class Saver:
             "optimizer is": type(trainer.optimizer).__name__,
             "schedule is": None if trainer.scheduler is None else type(trainer.scheduler).__name__,
             "averages weights": trainer.average is not None,
+            "scales the loss": trainer.scaler is not None or None,  # None: written before that was
             "callbacks are": [type(hook).__name__ for hook in trainer.hooks],
             "accumulate": trainer.accumulate,
             "batch size": loader.batch_size if sized else None,
@@ -156,7 +158,12 @@ class Saver:
         try:
             run.model.load_state_dict(state["model"])
             run.optimizer.load_state_dict(state["optimizer"])
-            for part, held in (("schedule", trainer.scheduler), ("average", trainer.average)):
+            parts = {
+                "schedule": trainer.scheduler,
+                "average": trainer.average,
+                "scaler": trainer.scaler,
+            }
+            for part, held in parts.items():
                 if held is not None:
                     held.load_state_dict(state[part])
         except (RuntimeError, ValueError) as error:

@@ -73,10 +73,12 @@ class Trainer:
     Attributes:
         run: The model, the optimiser and what callbacks see of the run.
         average: An `optim.EMA` or None.
+        scaler: An `amp.GradScaler` or None.
         tally: Of the epoch under way; None between epochs.
     """
 
     average: Any = None
+    scaler: Any = None
     saver: Saver
 
     def __init__(
@@ -151,6 +153,8 @@ class Trainer:
             found = run_over(self.model, held_out, self.loss, self.metrics, "fit: validation")
             logs.update({f"val_{name}": value for name, value in found.items()})
         logs["lr"] = float(self.optimizer.param_groups[0]["lr"])
+        if self.scaler is not None:
+            logs["loss_scale"] = self.scaler.get_scale()
         logs["seconds"] = time.perf_counter() - begin
         run.logs = logs
         run.history.epochs.append(logs)
@@ -172,7 +176,7 @@ class Trainer:
         hooks = listening(self.hooks, "on_step_end")
         watched = bool(hooks) or bar.shown or every is not None
         several = self.accumulate > 1
-        usual = not several and not self.metrics and self.index < 0
+        usual = not several and not self.metrics and self.index < 0 and self.scaler is None
         before = run.step - len(losses)
         model.train()
         batches: Any = saver.order(loader, len(losses) * self.accumulate)
@@ -220,7 +224,8 @@ class Trainer:
             output = self.model(*inputs)
             value = self.loss(output, target)
             size = len(target)
-            (value if size == rows else value * (size / rows)).backward()
+            part = value if size == rows else value * (size / rows)
+            (part if self.scaler is None else self.scaler.scale(part)).backward()
             total += value.item() * size
             if self.metrics:
                 tally.outputs.append(output.detach().cpu().numpy())
@@ -230,11 +235,15 @@ class Trainer:
     @property
     def adjusts(self) -> bool:
         """Whether anything is done before or after the optimiser's step."""
-        found = (self.clip_norm, self.clip_value, self.average, self.each_step)
+        found = (self.clip_norm, self.clip_value, self.average, self.each_step, self.scaler)
         return bool(self.before_update) or any(part is not None for part in found)
 
     def _adjusted_step(self, tally: Tally) -> None:
         """The optimiser's step with all that goes before and after it."""
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+            if self.scaler.found_inf(self.optimizer):
+                return self._left_out()
         for hook in self.before_update:
             hook.on_backward_end(self.run)
         if self.clip_norm is not None:
@@ -245,12 +254,22 @@ class Trainer:
             from ..nn.utils import clip_grad_value_
 
             clip_grad_value_(self.parameters, self.clip_value)
-        self.optimizer.step()
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
         self.optimizer.zero_grad()
         if self.average is not None:
             self.average.update()
         if self.each_step is not None:
             self.each_step()
+
+    def _left_out(self) -> None:
+        """After an overflow: no step, a smaller scale for the next."""
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
 
     def _diverged(self, loss: float) -> None:
         """Ends the run before the step that would carry NaN into the weights."""

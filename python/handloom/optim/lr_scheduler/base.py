@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from handloom._replay import each_replay
 from handloom.optim.optimizer import Optimizer
 
 HIDDEN = ("optimizer", "schedulers", "lr_lambdas", "scale_fn")  # not part of a state
@@ -47,6 +48,8 @@ class LRScheduler:
 
     def step(self) -> None:
         """Goes on to the next step and sets every group's "lr"."""
+        if each_replay(self, self.step):
+            return
         self.last_epoch += 1
         for i, (group, base) in enumerate(zip(self.optimizer.param_groups, self.base_lrs)):
             now = self.rate(base, i, self.last_epoch)
