@@ -4,6 +4,7 @@
     python bench/gpu_gates.py --archs 75,80,86,89,90
     python bench/gpu_gates.py --update                # after a change that is meant to cost more
     python bench/gpu_gates.py --only softmax matmul
+    python bench/gpu_gates.py --library libhandloom_cuda.so    # and links what was compiled
 
 Four gates. Every source compiles without a warning. No kernel uses more registers, shared memory,
 stack or spills than csrc/cuda/budget.json grants; stack and spills need a reason there. ptxas has
@@ -30,14 +31,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
-CSRC = ROOT / "csrc"
+from gpu_build import CSRC, flags, link, nvcc_version, targets
+
 BUDGET = CSRC / "cuda" / "budget.json"
-FLAGS = [
-    *("-std=c++20", "--extended-lambda", "-O3", "-Werror", "all-warnings", "-Xptxas", "-v"),
-    *("-Xcompiler", "-fPIC,-Wall,-Wextra", f"-I{CSRC}"),
-]
-OLDEST = {"mma": 80, "sm90a": 90}  # compute capability that a layer's sources need
 
 
 class Rule(NamedTuple):
@@ -145,18 +141,16 @@ def parse(log: str) -> dict[tuple[str, str], Use]:
     return uses
 
 
-def build(source: Path, archs: list[str], out: Path) -> Compiled:
-    layer = source.stem.rpartition("_")[2]
-    codes = []
-    for arch in archs:
-        if int(arch.rstrip("af")) >= OLDEST.get(layer, 0):
-            name = arch + "a" if layer == "sm90a" else arch
-            codes.append(f"-gencode=arch=compute_{name},code=sm_{name}")
+def build(source: Path, archs: list[str], common: list[str], out: Path) -> Compiled:
     where = str(source.relative_to(CSRC))
+    codes = targets(source, archs)
     if not codes:
         return Compiled(where, "", [], {})
+    strict = ("-Werror", "all-warnings", "-Xptxas", "-v")
     done = subprocess.run(
-        ["nvcc", *FLAGS, *codes, "-c", str(source), "-o", str(out)], capture_output=True, text=True
+        ["nvcc", *common, *strict, *codes, "-c", str(source), "-o", str(out)],
+        capture_output=True,
+        text=True,
     )
     log = done.stdout + done.stderr
     error = "" if done.returncode == 0 else "\n".join(log.splitlines()[:12])
@@ -234,17 +228,12 @@ def write_budget(
     BUDGET.write_text("\n".join([*lines, ",\n".join(files), "  }", "}"]) + "\n")
 
 
-def nvcc_version() -> str:
-    out = subprocess.run(["nvcc", "--version"], capture_output=True, text=True).stdout
-    found = re.search(r"release (\d+\.\d+)", out)
-    return found[1] if found else "unknown"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--archs", default="80", help="compute capabilities, as in 75,80,90")
     parser.add_argument("--update", action="store_true", help="write the budget anew")
     parser.add_argument("--only", nargs="*", default=[], help="sources whose path contains a word")
+    parser.add_argument("--library", type=Path, help="links the objects to this")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     args = parser.parse_args()
     if not shutil.which("nvcc"):
@@ -263,7 +252,7 @@ def main() -> int:
         source: {name: {a: Use(*u) for a, u in by.items()} for name, by in rows.items()}
         for source, rows in budget.get("kernels", {}).items()
     }
-    version = nvcc_version()
+    version = ".".join(nvcc_version().split(".")[:2])
     same_compiler = budget.get("nvcc", version) == version
     dump, disassembler = tool("cuobjdump"), tool("nvdisasm")
     failures: list[str] = []
@@ -273,9 +262,12 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(args.jobs) as pool:
         objects = [Path(folder) / f"{i}.o" for i in range(len(sources))]
-        results = list(pool.map(lambda s, o: build(s, archs, o), sources, objects))
+        common = flags(Path(folder) / "include", archs)
+        results = list(pool.map(lambda s, o: build(s, archs, common, o), sources, objects))
         read = (lambda o: machine_code(dump, disassembler, o)) if dump and disassembler else None
         codes = list(pool.map(read, (o for o in objects if o.exists()))) if read else []
+        if args.library and not any(r.error for r in results):
+            link((o for o in objects if o.exists()), args.library)
     mangled = sorted({k for r in results for k, _ in r.uses})
     names = dict(zip(mangled, map(short, demangle(mangled))))
     code = {key: text for part in codes for key, text in part.items()}
