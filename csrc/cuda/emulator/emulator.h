@@ -5,7 +5,7 @@
 //     barrier gives wrong numbers
 //   - shared memory starts as NaN; a barrier that not every thread reaches is reported as a deadlock
 //   - "device" memory cannot be touched while no kernel or copy runs: host code that reads a device
-//     pointer dies here as it would on a card
+//     pointer dies here as it would on a card, and so does a kernel that reads a host's
 //   - asynchronous copies land at the latest legal moment, some at the earliest
 //   - built with the address sanitizer, a read outside every array, too
 //
@@ -32,7 +32,8 @@ namespace hl::emulator {
 // Runs `body(arg)` once per thread of the grid. False, with a message left for the caller: the
 // configuration is one that a card would refuse.
 using Body = void (*)(void* arg);
-bool run_grid(Body body, void* arg, dim3 grid, dim3 block, size_t shared_bytes, const char* kernel);
+bool run_grid(Body body, void* arg, size_t arg_bytes, dim3 grid, dim3 block, size_t shared_bytes,
+              const char* kernel);
 
 struct Thread {
   dim3 index;
@@ -71,13 +72,14 @@ inline void __syncthreads() { hl::emulator::sync_threads("__syncthreads"); }
 
 #define HL_SHARED(T, name) T* const name = reinterpret_cast<T*>(::hl::emulator::block().shared)
 
-#define HL_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                            \
-  do {                                                                                       \
-    auto hl_body = [=] { (kernel)(__VA_ARGS__); };                                           \
-    (void)(stream);                                                                          \
-    if (!::hl::emulator::run_grid([](void* f) { (*static_cast<decltype(hl_body)*>(f))(); },  \
-                                  &hl_body, (grid), (block), size_t(shared_bytes), #kernel)) \
-      ::hl::cuda::note_failure(cudaErrorInvalidConfiguration, #kernel, __FILE__, __LINE__);  \
+#define HL_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                  \
+  do {                                                                                             \
+    auto hl_body = [=] { (kernel)(__VA_ARGS__); };                                                 \
+    (void)(stream);                                                                                \
+    if (!::hl::emulator::run_grid([](void* f) { (*static_cast<decltype(hl_body)*>(f))(); },        \
+                                  &hl_body, sizeof hl_body, (grid), (block), size_t(shared_bytes), \
+                                  #kernel))                                                        \
+      ::hl::cuda::note_failure(cudaErrorInvalidConfiguration, #kernel, __FILE__, __LINE__);        \
   } while (0)
 
 namespace hl::cuda {
