@@ -42,6 +42,7 @@ class Rule(NamedTuple):
     kernels: str
     required: tuple[str, ...] = ()
     forbidden: tuple[str, ...] = ()
+    since: int = 0  # compute capability; on older cards the kernel is a trap
 
 
 # All rules that match count. Local memory is forbidden to every kernel without a reason in the
@@ -49,7 +50,9 @@ class Rule(NamedTuple):
 RULES = (
     Rule("gemm_kernel<float,*", (r"LDS(\.U)?\.128", r"\bFFMA"), (r"\bDFMA",)),
     Rule("gemm_kernel<double,*", (r"LDS(\.U)?\.128", r"\bDFMA")),
-    Rule("*mma_kernel<*", (r"HMMA\.", r"LDSM\.", r"LDGSTS\.")),
+    Rule("*mma_kernel<*", (r"HMMA\.", r"LDSM\."), since=80),
+    Rule("gemm16_kernel<*", (r"HMMA\.", r"LDSM\."), since=80),
+    Rule("gemm16_kernel<*, true>", (r"LDGSTS\.",), since=80),
     Rule("*sm90a_kernel<*", (r"HGMMA\.", r"UTMALDG", r"USETMAXREG"), (r"\bHMMA",)),
 )
 
@@ -173,24 +176,28 @@ def tool(name: str) -> str | None:
 
 
 def machine_code(program: str, disassembler: str, item: Path) -> dict[tuple[str, str], str]:
-    """(mangled name, architecture) → its instructions, one a line."""
+    """(mangled name, architecture) → its instructions without operands, each once, one a line."""
     env = {**os.environ, "PATH": f"{Path(disassembler).parent}:{os.environ['PATH']}"}
-    out = subprocess.run([program, "-sass", str(item)], capture_output=True, text=True, env=env)
-    code: dict[tuple[str, str], str] = {}
-    arch = ""
-    for part in re.split(r"(?m)^\s*(?=Function : |arch = )", out.stdout):
-        if part.startswith("arch = "):
-            arch = part.split()[2]
-        elif part.startswith("Function : "):
-            name, _, body = part.removeprefix("Function : ").partition("\n")
-            code[name.strip(), arch] = "\n".join(re.findall(r"\*/\s+(.+?);", body))
-    return code
+    found: dict[tuple[str, str], set[str]] = {}
+    arch, words = "", set[str]()
+    with subprocess.Popen([program, "-sass", str(item)], stdout=subprocess.PIPE, env=env) as dump:
+        assert dump.stdout is not None
+        for raw in dump.stdout:
+            line = raw.decode().strip()
+            if line.startswith("arch = "):
+                arch = line.split()[2]
+            elif line.startswith("Function : "):
+                words = found.setdefault((line.removeprefix("Function : "), arch), set())
+            elif line.startswith("/*") and ";" in line:  # /*address*/ @predicate OPCODE operands ;
+                parts = line.partition("*/")[2].split()
+                words.add(parts[parts[0].startswith("@")].rstrip(";"))
+    return {key: "\n".join(sorted(words)) for key, words in found.items()}
 
 
-def broken_rules(name: str, code: str, excused: bool) -> list[str]:
+def broken_rules(name: str, arch: str, code: str, excused: bool) -> list[str]:
     wrong = []
     for rule in RULES:
-        if fnmatch.fnmatch(name, rule.kernels):
+        if fnmatch.fnmatch(name, rule.kernels) and int(re.sub(r"\D", "", arch)) >= rule.since:
             wrong += [f"has no {p}" for p in rule.required if not re.search(p, code)]
             wrong += [f"has {p}" for p in rule.forbidden if re.search(p, code)]
     if not excused and (found := re.search(r"\b(LDL|STL)\b", code)):
@@ -296,7 +303,9 @@ def main() -> int:
             if granted is None and not args.update and same_compiler:
                 failures.append(f"{where}: not in the budget, run with --update")
             if text := code.get((kernel, arch)):
-                failures += [f"{where}: {w}" for w in broken_rules(name, text, bool(matching))]
+                failures += [
+                    f"{where}: {w}" for w in broken_rules(name, arch, text, bool(matching))
+                ]
         kept = old.get(result.source, {})
         for name, by_arch in rows.items():
             rows[name] = {**kept.get(name, {}), **by_arch}
