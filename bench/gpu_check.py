@@ -37,6 +37,8 @@ sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tests"), str(ROOT / "csrc" / "c
 
 import source_hash  # noqa: E402
 
+from gpu_build import flags, link, targets  # noqa: E402
+
 FAMILIES = (  # the oracle's, what everything else stands on first
     *("elementwise", "reduce", "layout", "dense", "softmax", "norm", "loss", "attention", "conv"),
     *("pool", "rnn", "random", "resize", "boxes", "ctc", "text"),
@@ -55,24 +57,12 @@ def run(*command: str, **options: Any) -> str:
 
 def build(capability: str, folder: Path) -> Path:
     """The library for one card, from the sources beside this file. No CMake, no wheel."""
-    include = folder / "include"
-    include.mkdir(parents=True, exist_ok=True)
-    (include / "source_hashes.h").write_text(source_hash.header())
-    version = run("nvcc", "--version").rpartition("V")[2].split()[0]
-    flags = [
-        *("-std=c++20", "--extended-lambda", "-O3", "-Xcompiler", "-fPIC,-fvisibility=hidden"),
-        *(f"-I{ROOT / 'csrc'}", f"-I{folder / 'include'}"),
-        f'-DHL_CUDA_BUILD="nvcc {version}, compute capability {capability}"',
-    ]
+    common = flags(folder / "include", [capability])
 
     def compile_one(source: Path) -> Path:
-        code = capability + "a" if source.stem.endswith("_sm90a") else capability
         out = folder / (str(source.relative_to(source_hash.CSRC)).replace("/", "_") + ".o")
         done = subprocess.run(
-            [
-                *("nvcc", *flags, f"-gencode=arch=compute_{code},code=sm_{code}"),
-                *("-c", str(source), "-o", str(out)),
-            ],
+            ["nvcc", *common, *targets(source, [capability]), "-c", str(source), "-o", str(out)],
             capture_output=True,
             text=True,
         )
@@ -80,13 +70,11 @@ def build(capability: str, folder: Path) -> Path:
             raise RuntimeError(f"{source.name} does not compile: {done.stderr[:400]}")
         return out
 
-    sources = [s for s in source_hash.sources() if capability == "90" or "_sm90a" not in s.stem]
+    sources = [s for s in source_hash.sources() if targets(s, [capability])]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(compile_one, sources))
     library = folder / "libhandloom_cuda.so"
-    subprocess.run(
-        ["nvcc", "-shared", "-cudart", "static", *map(str, objects), "-o", str(library)], check=True
-    )
+    link(objects, library)
     return library
 
 

@@ -4,6 +4,7 @@
     python bench/gpu_gates.py --archs 75,80,86,89,90
     python bench/gpu_gates.py --update                # after a change that is meant to cost more
     python bench/gpu_gates.py --only softmax matmul
+    python bench/gpu_gates.py --library libhandloom_cuda.so    # and links what was compiled
 
 Four gates. Every source compiles without a warning. No kernel uses more registers, shared memory,
 stack or spills than csrc/cuda/budget.json grants; stack and spills need a reason there. ptxas has
@@ -30,14 +31,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
-CSRC = ROOT / "csrc"
+from gpu_build import CSRC, flags, link, nvcc_version, targets
+
 BUDGET = CSRC / "cuda" / "budget.json"
-FLAGS = [
-    *("-std=c++20", "--extended-lambda", "-O3", "-Werror", "all-warnings", "-Xptxas", "-v"),
-    *("-Xcompiler", "-fPIC,-Wall,-Wextra", f"-I{CSRC}"),
-]
-OLDEST = {"mma": 80, "sm90a": 90}  # compute capability that a layer's sources need
 
 
 class Rule(NamedTuple):
@@ -46,6 +42,7 @@ class Rule(NamedTuple):
     kernels: str
     required: tuple[str, ...] = ()
     forbidden: tuple[str, ...] = ()
+    since: int = 0  # compute capability; on older cards the kernel is a trap
 
 
 # All rules that match count. Local memory is forbidden to every kernel without a reason in the
@@ -53,7 +50,9 @@ class Rule(NamedTuple):
 RULES = (
     Rule("gemm_kernel<float,*", (r"LDS(\.U)?\.128", r"\bFFMA"), (r"\bDFMA",)),
     Rule("gemm_kernel<double,*", (r"LDS(\.U)?\.128", r"\bDFMA")),
-    Rule("*mma_kernel<*", (r"HMMA\.", r"LDSM\.", r"LDGSTS\.")),
+    Rule("*mma_kernel<*", (r"HMMA\.", r"LDSM\."), since=80),
+    Rule("gemm16_kernel<*", (r"HMMA\.", r"LDSM\."), since=80),
+    Rule("gemm16_kernel<*, true>", (r"LDGSTS\.",), since=80),
     Rule("*sm90a_kernel<*", (r"HGMMA\.", r"UTMALDG", r"USETMAXREG"), (r"\bHMMA",)),
 )
 
@@ -145,18 +144,16 @@ def parse(log: str) -> dict[tuple[str, str], Use]:
     return uses
 
 
-def build(source: Path, archs: list[str], out: Path) -> Compiled:
-    layer = source.stem.rpartition("_")[2]
-    codes = []
-    for arch in archs:
-        if int(arch.rstrip("af")) >= OLDEST.get(layer, 0):
-            name = arch + "a" if layer == "sm90a" else arch
-            codes.append(f"-gencode=arch=compute_{name},code=sm_{name}")
+def build(source: Path, archs: list[str], common: list[str], out: Path) -> Compiled:
     where = str(source.relative_to(CSRC))
+    codes = targets(source, archs)
     if not codes:
         return Compiled(where, "", [], {})
+    strict = ("-Werror", "all-warnings", "-Xptxas", "-v")
     done = subprocess.run(
-        ["nvcc", *FLAGS, *codes, "-c", str(source), "-o", str(out)], capture_output=True, text=True
+        ["nvcc", *common, *strict, *codes, "-c", str(source), "-o", str(out)],
+        capture_output=True,
+        text=True,
     )
     log = done.stdout + done.stderr
     error = "" if done.returncode == 0 else "\n".join(log.splitlines()[:12])
@@ -179,24 +176,28 @@ def tool(name: str) -> str | None:
 
 
 def machine_code(program: str, disassembler: str, item: Path) -> dict[tuple[str, str], str]:
-    """(mangled name, architecture) → its instructions, one a line."""
+    """(mangled name, architecture) → its instructions without operands, each once, one a line."""
     env = {**os.environ, "PATH": f"{Path(disassembler).parent}:{os.environ['PATH']}"}
-    out = subprocess.run([program, "-sass", str(item)], capture_output=True, text=True, env=env)
-    code: dict[tuple[str, str], str] = {}
-    arch = ""
-    for part in re.split(r"(?m)^\s*(?=Function : |arch = )", out.stdout):
-        if part.startswith("arch = "):
-            arch = part.split()[2]
-        elif part.startswith("Function : "):
-            name, _, body = part.removeprefix("Function : ").partition("\n")
-            code[name.strip(), arch] = "\n".join(re.findall(r"\*/\s+(.+?);", body))
-    return code
+    found: dict[tuple[str, str], set[str]] = {}
+    arch, words = "", set[str]()
+    with subprocess.Popen([program, "-sass", str(item)], stdout=subprocess.PIPE, env=env) as dump:
+        assert dump.stdout is not None
+        for raw in dump.stdout:
+            line = raw.decode().strip()
+            if line.startswith("arch = "):
+                arch = line.split()[2]
+            elif line.startswith("Function : "):
+                words = found.setdefault((line.removeprefix("Function : "), arch), set())
+            elif line.startswith("/*") and ";" in line:  # /*address*/ @predicate OPCODE operands ;
+                parts = line.partition("*/")[2].split()
+                words.add(parts[parts[0].startswith("@")].rstrip(";"))
+    return {key: "\n".join(sorted(words)) for key, words in found.items()}
 
 
-def broken_rules(name: str, code: str, excused: bool) -> list[str]:
+def broken_rules(name: str, arch: str, code: str, excused: bool) -> list[str]:
     wrong = []
     for rule in RULES:
-        if fnmatch.fnmatch(name, rule.kernels):
+        if fnmatch.fnmatch(name, rule.kernels) and int(re.sub(r"\D", "", arch)) >= rule.since:
             wrong += [f"has no {p}" for p in rule.required if not re.search(p, code)]
             wrong += [f"has {p}" for p in rule.forbidden if re.search(p, code)]
     if not excused and (found := re.search(r"\b(LDL|STL)\b", code)):
@@ -234,17 +235,12 @@ def write_budget(
     BUDGET.write_text("\n".join([*lines, ",\n".join(files), "  }", "}"]) + "\n")
 
 
-def nvcc_version() -> str:
-    out = subprocess.run(["nvcc", "--version"], capture_output=True, text=True).stdout
-    found = re.search(r"release (\d+\.\d+)", out)
-    return found[1] if found else "unknown"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--archs", default="80", help="compute capabilities, as in 75,80,90")
     parser.add_argument("--update", action="store_true", help="write the budget anew")
     parser.add_argument("--only", nargs="*", default=[], help="sources whose path contains a word")
+    parser.add_argument("--library", type=Path, help="links the objects to this")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     args = parser.parse_args()
     if not shutil.which("nvcc"):
@@ -263,7 +259,7 @@ def main() -> int:
         source: {name: {a: Use(*u) for a, u in by.items()} for name, by in rows.items()}
         for source, rows in budget.get("kernels", {}).items()
     }
-    version = nvcc_version()
+    version = ".".join(nvcc_version().split(".")[:2])
     same_compiler = budget.get("nvcc", version) == version
     dump, disassembler = tool("cuobjdump"), tool("nvdisasm")
     failures: list[str] = []
@@ -273,9 +269,12 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(args.jobs) as pool:
         objects = [Path(folder) / f"{i}.o" for i in range(len(sources))]
-        results = list(pool.map(lambda s, o: build(s, archs, o), sources, objects))
+        common = flags(Path(folder) / "include", archs)
+        results = list(pool.map(lambda s, o: build(s, archs, common, o), sources, objects))
         read = (lambda o: machine_code(dump, disassembler, o)) if dump and disassembler else None
         codes = list(pool.map(read, (o for o in objects if o.exists()))) if read else []
+        if args.library and not any(r.error for r in results):
+            link((o for o in objects if o.exists()), args.library)
     mangled = sorted({k for r in results for k, _ in r.uses})
     names = dict(zip(mangled, map(short, demangle(mangled))))
     code = {key: text for part in codes for key, text in part.items()}
@@ -304,7 +303,9 @@ def main() -> int:
             if granted is None and not args.update and same_compiler:
                 failures.append(f"{where}: not in the budget, run with --update")
             if text := code.get((kernel, arch)):
-                failures += [f"{where}: {w}" for w in broken_rules(name, text, bool(matching))]
+                failures += [
+                    f"{where}: {w}" for w in broken_rules(name, arch, text, bool(matching))
+                ]
         kept = old.get(result.source, {})
         for name, by_arch in rows.items():
             rows[name] = {**kept.get(name, {}), **by_arch}

@@ -24,6 +24,7 @@ import source_hash  # noqa: E402
 
 VALIDATED = ROOT / "python" / "handloom" / "cuda" / "validated.json"
 PAGE = ROOT / "docs" / "cuda-status.md"
+MEASURES = {"fma_peak/simt"}
 FACTS = ("hash", "capability", "nvcc", "date", "device")
 
 HEAD = """# CUDA kernels: what has run where
@@ -33,7 +34,8 @@ they are taken is in [cuda.md](cuda.md).
 
 - **none**: there is no CUDA kernel, arrays on a GPU raise NotImplementedError.
 - **emulated**: its source passes the tests on the CPU's emulator; no card has run this text.
-- **dark**: the same for a faster layer, which is not used until a card has run it.
+- **compiled**: it measures a card, and would take the emulator hours.
+- **dark**: emulated, for a faster layer, which is not used until a card has run it.
 - **ok**: a card has run this very text, and it was right, twice with the same bits.
 - **timed**: ok, and timed. The ratio is PyTorch's time divided by ours on the row that is named.
 
@@ -85,6 +87,8 @@ def defined() -> list[str]:
 def line(key: str, entry: dict[str, Any] | None, digest: str) -> str:
     kernel, _, layer = key.partition("/")
     state = "emulated" if layer == "simt" else "dark"
+    if key in MEASURES:
+        state = "compiled"
     rest = ["", "", "", ""]
     if entry is not None and entry["hash"] == digest:
         state = entry["status"]

@@ -2,11 +2,13 @@
 
 On a machine with a card the card computes; elsewhere HANDLOOM_CUDA_LIBRARY names the library that
 the `emulator` preset builds (CONTRIBUTING.md), and the kernels' own source runs on the CPU, a fiber
-per CUDA thread, in a random order.
+per CUDA thread, in a random order. There `-m "not slow"` leaves out the large cases, which are
+one in nine; every op keeps small ones.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -21,6 +23,15 @@ from test_kernels import DIFFERENTIABLE, DTYPES, name
 
 if not hl.cuda.is_available():
     pytest.skip(f"CUDA: {hl.cuda.state()}", allow_module_level=True)
+
+LARGE = 10_000  # elements of all inputs
+
+
+def params(cases: tuple[Case, ...]) -> list[Any]:
+    def marks(case: Case) -> list[Any]:
+        return [pytest.mark.slow] if sum(map(math.prod, case.shapes)) > LARGE else []
+
+    return [pytest.param(case, id=name(case), marks=marks(case)) for case in cases]
 
 
 def on_device(op: Op) -> Op:
@@ -40,19 +51,19 @@ def on_device(op: Op) -> Op:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", CASES, ids=name)
+@pytest.mark.parametrize("case", params(CASES))
 def test_forward(case: Case, dtype: str) -> None:
     check_forward(on_device(OPS[case.op]), case, dtype)
 
 
-@pytest.mark.parametrize("case", DIFFERENTIABLE, ids=name)
+@pytest.mark.parametrize("case", params(DIFFERENTIABLE))
 def test_gradient(case: Case) -> None:
     op = on_device(OPS[case.op])
     check_gradient(op, case)
     check_gradient_dtype(op, case)
 
 
-@pytest.mark.parametrize("case", CASES, ids=name)
+@pytest.mark.parametrize("case", params(CASES))
 def test_the_schedule_does_not_change_bits(case: Case) -> None:
     op = on_device(OPS[case.op])
     once = run(op, case, "float32", shift=0)

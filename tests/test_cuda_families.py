@@ -4,6 +4,8 @@ that a card takes apart. The CPU is the reference here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -156,17 +158,24 @@ def drawn() -> list[Any]:
         kernels.permutation(1, **bits),
         kernels.permutation(0, **bits),
         kernels.uniform((0, 3), **bits),
+        hl._C.random_words(700, seed=3, call=5, block=2),
     ]
+
+
+@contextmanager
+def made_on_device() -> Iterator[None]:
+    before = hl._C.gpu.set_default(0)
+    try:
+        yield
+    finally:
+        hl._C.gpu.set_default(before)
 
 
 def test_random_numbers_have_the_same_bits() -> None:
     expected = drawn()
-    before = hl._C.gpu.set_default(0)
-    try:
+    with made_on_device():
         got = drawn()
         normal = [kernels.normal(999, mean=1, std=2, dtype=d, seed=1, call=4) for d in DTYPES]
-    finally:
-        hl._C.gpu.set_default(before)
     for g, e in zip(got, expected, strict=True):
         assert isinstance(g, hl.cuda.Array)
         assert g.dtype == e.dtype
@@ -190,3 +199,38 @@ def test_rows_and_masks_have_the_same_bits(dtype: str) -> None:
         np.testing.assert_array_equal(
             got.numpy(), kernels.dropout_backward(x, 0.4, kind=kind, seed=8)
         )
+
+
+# ---- what looks at all of an array, or makes one -------------------------------------------------
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_number_that_is_not_finite_is_found(dtype: str) -> None:
+    for x in (np.zeros(0, dtype), np.full((3, 700), np.finfo(dtype).max, dtype)):
+        assert hl._C.isfinite_all(hl.cuda.array(x)) is True
+    for value in (np.nan, np.inf, -np.inf):
+        for at in (0, 1234, 2099):
+            x = np.zeros((3, 700), dtype)
+            x.flat[at] = value
+            assert hl._C.isfinite_all(hl.cuda.array(x)) is False
+
+
+@pytest.mark.parametrize("shape", [(7,), (300, 5), (0,), ()])
+def test_one_hot(shape: tuple[int, ...]) -> None:
+    index = np.random.default_rng(3).integers(0, 9, shape)
+    got = hl._C.one_hot(hl.cuda.array(index), 9)
+    assert isinstance(got, hl.cuda.Array)
+    np.testing.assert_array_equal(got.numpy(), np.eye(9, dtype=np.int64)[index])
+
+
+def test_regions_are_proposed() -> None:
+    rng = np.random.default_rng(4)
+    image = np.repeat(np.repeat(rng.random((5, 6, 3)), 6, 0), 5, 1).astype("float32")
+    expected = kernels.selective_search(image, scale=(1.0, 3.0), min_size=4)
+    assert len(expected) > 3
+    got = kernels.selective_search(hl.cuda.array(image), scale=(1.0, 3.0), min_size=4)
+    np.testing.assert_array_equal(got.numpy(), expected)
+
+
+@pytest.mark.parametrize("kind", ["read", "write", "copy"])
+def test_the_ruler_of_bandwidth_runs(kind: str) -> None:
+    with made_on_device():
+        assert hl._C.bench_bandwidth(kind, 1 << 20, 0.0) > 0

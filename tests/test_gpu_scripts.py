@@ -97,13 +97,14 @@ def test_names_are_short() -> None:
         ("gemm_kernel<float, 4>", "LDS.U.128 R4\nFFMA R1\nDFMA R2", False, [r"has \bDFMA"]),
         ("each_kernel<glu>", "STL [R1], R2", False, ["has STL: local memory"]),
         ("each_kernel<glu>", "STL [R1], R2", True, []),
-        ("gemm_mma_kernel<8>", "LDSM.16 R1\nLDGSTS.E R2", False, [r"has no HMMA\."]),
+        ("gemm_mma_kernel<8>", "LDSM.16 R1\nLDG.E R2", False, [r"has no HMMA\."]),
+        ("gemm16_kernel<Bf16, true>", "HMMA.1 R1\nLDSM.1 R2", False, [r"has no LDGSTS\."]),
     ],
 )
 def test_machine_code_is_held_to_the_rules(
     name: str, code: str, excused: bool, wrong: list[str]
 ) -> None:
-    assert gpu_gates.broken_rules(name, code, excused) == wrong
+    assert gpu_gates.broken_rules(name, "sm_80", code, excused) == wrong
 
 
 @pytest.mark.parametrize("script", ["gpu_gates.py", "gpu_check.py"])

@@ -297,10 +297,31 @@ bool card_takes(dim3 grid, dim3 block, size_t shared_bytes) {
          shared_bytes <= (48 << 10);
 }
 
-bool run_grid(Body body, void* arg, dim3 grid, dim3 block, size_t shared_bytes,
+namespace {
+bool is_mapped(uintptr_t address) {
+  if (address >> 32 == 0 || address >> 48 != 0) return false;  // a number, most likely
+  unsigned char resident;
+  return mincore(reinterpret_cast<void*>(address & ~uintptr_t(4095)), 1, &resident) == 0;
+}
+
+// Addresses of the host's memory among a kernel's arguments become such as nobody can read, which is
+// what they are to a card. Most are harmless: the rest of an array that was not filled.
+void spoil_host_addresses(unsigned char* arg, size_t bytes) {
+  for (; bytes >= sizeof(uintptr_t); arg += sizeof(uintptr_t), bytes -= sizeof(uintptr_t)) {
+    uintptr_t word;
+    memcpy(&word, arg, sizeof word);
+    if (!is_mapped(word) || owns(reinterpret_cast<void*>(word))) continue;
+    word |= uintptr_t(0xbad0) << 48;
+    memcpy(arg, &word, sizeof word);
+  }
+}
+}  // namespace
+
+bool run_grid(Body body, void* arg, size_t arg_bytes, dim3 grid, dim3 block, size_t shared_bytes,
               const char* kernel) {
   if (!card_takes(grid, block, shared_bytes)) return false;
   const uint64_t threads = uint64_t(block.x) * block.y * block.z;
+  spoil_host_addresses(static_cast<unsigned char*>(arg), arg_bytes);
   const std::lock_guard<std::recursive_mutex> held(g_lock);
   const MemoryOpen open;
   static std::vector<char*> stacks;

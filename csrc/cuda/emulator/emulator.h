@@ -5,7 +5,7 @@
 //     barrier gives wrong numbers
 //   - shared memory starts as NaN; a barrier that not every thread reaches is reported as a deadlock
 //   - "device" memory cannot be touched while no kernel or copy runs: host code that reads a device
-//     pointer dies here as it would on a card
+//     pointer dies here as it would on a card, and so does a kernel that reads a host's
 //   - asynchronous copies land at the latest legal moment, some at the earliest
 //   - built with the address sanitizer, a read outside every array, too
 //
@@ -32,7 +32,8 @@ namespace hl::emulator {
 // Runs `body(arg)` once per thread of the grid. False, with a message left for the caller: the
 // configuration is one that a card would refuse.
 using Body = void (*)(void* arg);
-bool run_grid(Body body, void* arg, dim3 grid, dim3 block, size_t shared_bytes, const char* kernel);
+bool run_grid(Body body, void* arg, size_t arg_bytes, dim3 grid, dim3 block, size_t shared_bytes,
+              const char* kernel);
 bool card_takes(dim3 grid, dim3 block, size_t shared_bytes);
 
 // A launch on a stream: the arguments in `body` are those of now, whenever it runs.
@@ -40,8 +41,8 @@ template <class F>
 bool launch(cudaStream_t stream, F body, dim3 grid, dim3 block, size_t shared_bytes,
             const char* kernel) {
   const auto run = [=](F f) {
-    return run_grid([](void* at) { (*static_cast<F*>(at))(); }, &f, grid, block, shared_bytes,
-                    kernel);
+    return run_grid([](void* at) { (*static_cast<F*>(at))(); }, &f, sizeof f, grid, block,
+                    shared_bytes, kernel);
   };
   if (!is_captured(stream)) return run(body);
   return card_takes(grid, block, shared_bytes) && record(stream, [=] { run(body); });

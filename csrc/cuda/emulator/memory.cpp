@@ -5,22 +5,26 @@
 
 #include <map>
 #include <mutex>
-#include <utility>
 
 namespace hl::emulator {
 namespace {
 
 constexpr size_t kCapacity = size_t(1) << 30;
-constexpr size_t kGuard = 64, kStep = 256;
+constexpr size_t kGuard = 64, kStep = 256, kPage = 4096;
+constexpr size_t kSlack = size_t(256) << 10;  // pages kept behind the last block
 constexpr unsigned char kMark = 0xa5;
+
+struct Block {
+  size_t bytes, taken;  // asked for, with the guard behind it
+};
 
 struct Memory {
   std::recursive_mutex lock;
   char* base = nullptr;
-  size_t top = 0, used = 0;
+  size_t used = 0;
+  size_t reach = 0;  // from here on pages were never opened, or were given back
   int open = 0;
-  std::map<char*, std::pair<size_t, size_t>> blocks;  // address: asked for, taken
-  std::multimap<size_t, char*> free;                  // by size taken
+  std::map<char*, Block> blocks;
 
   Memory() {
     void* p =
@@ -28,8 +32,28 @@ struct Memory {
     base = p == MAP_FAILED ? nullptr : static_cast<char*>(p);
   }
   void protect(int mode) {
-    const size_t page = 4096;
-    if (top) mprotect(base, (top + page - 1) / page * page, mode);
+    if (reach) mprotect(base, reach, mode);
+  }
+
+  // The first gap of so many bytes. Low addresses are kept in use: what a kernel opens is short.
+  char* place(size_t take) {
+    char* p = base;
+    for (const auto& [at, block] : blocks) {
+      if (size_t(at - p) >= take) break;
+      p = at + block.taken;
+    }
+    return p;
+  }
+  static size_t pages(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
+  void give_back() {
+    size_t end = 0;
+    if (!blocks.empty())
+      end = size_t(blocks.rbegin()->first - base) + blocks.rbegin()->second.taken;
+    end = pages(end);
+    if (reach <= end + kSlack) return;
+    mprotect(base + end, reach - end, PROT_NONE);
+    madvise(base + end, reach - end, MADV_DONTNEED);
+    reach = end;
   }
 };
 // Never destroyed: arrays may go after the static objects.
@@ -51,22 +75,18 @@ MemoryOpen::~MemoryOpen() {
 
 void* allocate(size_t bytes) {
   const std::lock_guard<std::recursive_mutex> held(m().lock);
-  if (bytes > kCapacity) return nullptr;
+  if (!m().base || bytes > kCapacity) return nullptr;
   const size_t take = (bytes + kGuard + kStep - 1) / kStep * kStep;
-  char* p = nullptr;
-  const auto found = m().free.find(take);
-  if (found != m().free.end()) {
-    p = found->second;
-    m().free.erase(found);
-  } else {
-    if (!m().base || m().top + take > kCapacity) return nullptr;
-    p = m().base + m().top;
-    m().top += take;
-  }
+  char* p = m().place(take);
+  const size_t end = size_t(p - m().base) + take;
+  if (end > kCapacity) return nullptr;
   m().blocks[p] = {bytes, take};
   m().used += bytes;
   const MemoryOpen open;
-  m().protect(PROT_READ | PROT_WRITE);  // the top may have grown
+  if (end > m().reach) {
+    m().reach = Memory::pages(end);
+    m().protect(PROT_READ | PROT_WRITE);
+  }
   unpoison(p, take);
   memset(p, 0xff, bytes);
   memset(p + bytes, kMark, take - bytes);
@@ -85,8 +105,8 @@ bool release(void* block) {
   for (size_t i = bytes; i < taken; ++i) intact &= static_cast<unsigned char>(p[i]) == kMark;
   poison(p, taken);
   m().blocks.erase(found);
-  m().free.insert({taken, p});
   m().used -= bytes;
+  m().give_back();
   return intact;
 }
 

@@ -92,54 +92,32 @@ void pad_forward(Ctx& ctx, const PadShape& s, const void* x, const void* value, 
 }
 
 // ---- backward ----------------------------------------------------------------------------------
-// The places of an axis that show element i: first, then in turn `gap` and `other` further, below
-// limit.
-struct Origins {
-  int64_t first, gap, other, limit;
+// The places of an axis that show one element: first, first + gap, then both a period further, …
+struct Places {
+  int64_t first, gap, period, count;
+  __device__ int64_t operator[](int64_t k) const { return first + k / 2 * period + k % 2 * gap; }
 };
 
-__device__ Origins origins(const PadShape& s, int axis, int64_t i) {
-  const int64_t n = s.size[axis], before = s.before[axis], all = padded(s, axis);
-  switch (s.mode) {
-    case PadMode::kReplicate: {
-      const int64_t first = i == 0 ? 0 : i + before;
-      return {first, 1, 1, i == n - 1 ? all : i + before + 1};
-    }
-    case PadMode::kCircular:
-      return {(i + before) % n, n, n, all};
-    case PadMode::kReflect:
-    case PadMode::kSymmetric: {
-      const bool reflect = s.mode == PadMode::kReflect;
-      if (reflect && n == 1) return {0, 1, 1, all};
-      const int64_t period = reflect ? 2 * n - 2 : 2 * n, mirror = reflect ? period : period - 1;
-      const int64_t a = (i + before) % period, b = (mirror - i + before) % period;
-      if (a == b) return {a, period, period, all};
-      const int64_t apart = a < b ? b - a : a - b;
-      return {a < b ? a : b, apart, period - apart, all};
-    }
-    default:
-      return {i + before, 1, 1, i + before + 1};
-  }
+// Those below `limit`; at least one is.
+__device__ Places places_below(int64_t limit, int64_t first, int64_t gap, int64_t period) {
+  const int64_t room = limit - first, last = room % period;
+  return {first, gap, period, room / period * 2 + (last > 0) + (last > gap)};
 }
 
-// The sum over the places of element `at` along axes A and further; `from` counts dy's axes before.
-template <int A, class T>
-__device__ double origin_sum(const PadShape& s, const int64_t (&at)[kPadDims], const T* dy,
-                             int64_t from) {
-  if constexpr (A < kPadDims) {
-    if (A < s.ndim) {
-      Origins o = origins(s, A, at[A]);
-      double sum = 0;
-      for (int64_t j = o.first; j < o.limit;) {
-        sum += origin_sum<A + 1>(s, at, dy, from * padded(s, A) + j);
-        j += o.gap;
-        const int64_t turn = o.gap;
-        o.gap = o.other, o.other = turn;
-      }
-      return sum;
-    }
+__device__ Places places(const PadShape& s, int axis, int64_t i) {
+  const int64_t n = s.size[axis], before = s.before[axis], all = padded(s, axis);
+  if (s.mode == PadMode::kConstant || all == n) return {i + before, 0, 0, 1};
+  if (s.mode == PadMode::kReplicate) {
+    const int64_t first = i == 0 ? 0 : i + before;
+    return places_below(i == n - 1 ? all : i + before + 1, first, 1, 2);
   }
-  return double(dy[from]);
+  if (s.mode == PadMode::kCircular) return places_below(all, (i + before) % n, n, 2 * n);
+  const bool reflect = s.mode == PadMode::kReflect;
+  if (reflect && n == 1) return places_below(all, 0, 1, 2);
+  const int64_t period = reflect ? 2 * n - 2 : 2 * n, mirror = reflect ? period : period - 1;
+  const int64_t a = (i + before) % period, b = (mirror - i + before) % period;
+  if (a == b) return places_below(all, a, period, 2 * period);
+  return places_below(all, a < b ? a : b, a < b ? b - a : a - b, period);
 }
 
 template <class T>
@@ -150,10 +128,19 @@ template <class T>
 void pad_backward(Ctx& ctx, const PadShape& shape, const T* dy, T* dx) {
   const PadShape s = merged(shape);
   each(ctx, counts(s).x, [=] __device__(int64_t e) {
-    int64_t at[kPadDims], rest = e;
-#pragma unroll
-    for (int d = kPadDims - 1; d >= 0; --d) at[d] = d < s.ndim ? split(rest, s.size[d]) : 0;
-    dx[e] = T(origin_sum<0>(s, at, dy, 0));
+    double sum = 0;
+    int64_t terms = 1;  // known after the first: the product of the axes' counts
+    for (int64_t k = 0; k < terms; ++k) {
+      int64_t rest = e, turn = k, from = 0, step = 1;
+      terms = 1;
+      for (int d = s.ndim - 1; d >= 0; --d) {
+        const Places at = places(s, d, split(rest, s.size[d]));
+        from += at[split(turn, at.count)] * step;
+        step *= padded(s, d), terms *= at.count;
+      }
+      sum += double(dy[from]);
+    }
+    dx[e] = T(sum);
   });
 }
 

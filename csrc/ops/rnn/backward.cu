@@ -176,7 +176,7 @@ struct Backward {
   // da = scale (d - mean(d) - y mean(d y)), d = dz gain.
   __device__ void norm_side(int64_t n, int64_t t, int64_t t0, int side, int g0, int g1,
                             void* room) const {
-    const NormRow<T> kept = norm_row(GH, saved.norms + walk.row(n, t) * s.norm_stride);
+    const NormRow<T> kept = {saved.norms + walk.row(n, t) * s.norm_stride, GH};
     T* row = d + chunk_row(n, t, t0) * at.stride;
     const T *dz = row + (side == 0 ? at.ax : at.ah), *gain = side == 0 ? in.norm_ih : in.norm_hh;
     T *gains = row + (side == 0 ? at.gain_x : at.gain_h), *to = row + (side == 0 ? at.dx : at.dh);
@@ -185,14 +185,14 @@ struct Backward {
       Two sum = {0, 0};
       for (int64_t j = begin + threadIdx.x; j < end; j += kThreads) {
         const double v = double(dz[j] * gain[j]);
-        sum.a += v, sum.b += v * double(kept.values[side][j]);
+        sum.a += v, sum.b += v * double(kept.values(side)[j]);
       }
       sum = block_sum(sum, room);
       const T mean = T(sum.a / double(end - begin)), along = T(sum.b / double(end - begin));
       for (int64_t j = begin + threadIdx.x; j < end; j += kThreads) {
-        const T v = kept.values[side][j];
+        const T v = kept.values(side)[j];
         gains[j] = dz[j] * v;
-        to[j] = kept.scale[side][g] * (dz[j] * gain[j] - mean - v * along);
+        to[j] = kept.scale(side)[g] * (dz[j] * gain[j] - mean - v * along);
       }
     }
   }

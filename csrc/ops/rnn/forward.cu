@@ -44,8 +44,8 @@ struct Forward {
     return saved.gates ? saved.gates + walk.row(n, t) * s.gate_stride : gates + n * 4 * s.H;
   }
   __device__ NormRow<T> norms_at(int64_t n, int64_t t) const {
-    return norm_row(
-        GH, saved.norms ? saved.norms + walk.row(n, t) * s.norm_stride : norms + n * s.norm_stride);
+    return {saved.norms ? saved.norms + walk.row(n, t) * s.norm_stride : norms + n * s.norm_stride,
+            GH};
   }
   __device__ const T* product(int side, int64_t n, int64_t t, int64_t t0) const {
     return side == 0 ? ax + ((t - t0) * s.N + n) * GH : u + n * GH;
@@ -54,7 +54,7 @@ struct Forward {
   __device__ T part(int side, int64_t n, int64_t t, int64_t t0, int64_t at) const {
     const T *bias = side == 0 ? in.b_ih : in.b_hh, *gain = side == 0 ? in.norm_ih : in.norm_hh;
     const T v =
-        s.layer_norm ? norms_at(n, t).values[side][at] * gain[at] : product(side, n, t, t0)[at];
+        s.layer_norm ? norms_at(n, t).values(side)[at] * gain[at] : product(side, n, t, t0)[at];
     return bias ? v + bias[at] : v;
   }
   // h of a step, before zoneout, to its place.
@@ -136,9 +136,9 @@ struct Forward {
       squares = block_reduce(squares, static_cast<double*>(room), Plus());
       const double scale = 1 / sqrt(squares / double(end - begin) + s.eps);
       for (int64_t j = begin + threadIdx.x; j < end; j += kThreads) {
-        to.values[side][j] = T((double(from[j]) - mean) * scale);
+        to.values(side)[j] = T((double(from[j]) - mean) * scale);
       }
-      if (threadIdx.x == 0) to.scale[side][g] = T(scale);
+      if (threadIdx.x == 0) to.scale(side)[g] = T(scale);
     }
   }
 };

@@ -121,15 +121,14 @@ inline NormGroups norm_groups(const RnnShape& s) {
   return G == 3 ? NormGroups{2, {0, 2 * s.H, 3 * s.H}} : NormGroups{1, {0, G * s.H, 0}};
 }
 
-// Saved norms of a row: both sides' normalised products, then 1 / deviation of their groups.
+// Saved norms of a row: both sides' normalised products, of w_ih x and w_hh h, then 1 / deviation of
+// their groups.
 template <class T>
 struct NormRow {
-  T* values[2];  // of w_ih x, of w_hh h
-  T* scale[2];
+  T* row;
+  int64_t width;
+  __device__ T* values(int side) const { return row + side * width; }
+  __device__ T* scale(int side) const { return row + 2 * (width + side); }
 };
-template <class T>
-__host__ __device__ NormRow<T> norm_row(int64_t width, T* row) {
-  return {{row, row + width}, {row + 2 * width, row + 2 * width + 2}};
-}
 
 }  // namespace hl::cuda
