@@ -41,7 +41,7 @@ from gpu_build import flags, link, targets  # noqa: E402
 
 FAMILIES = (  # the oracle's, what everything else stands on first
     *("elementwise", "reduce", "layout", "dense", "softmax", "norm", "loss", "attention", "conv"),
-    *("pool", "rnn", "random", "resize", "boxes", "ctc", "text"),
+    *("pool", "rnn", "random", "resize", "boxes", "ctc", "text", "tensor_cores"),
 )
 SPEED = ("gemm", "softmax", "norm", "elementwise", "reduce", "optim", "attention", "conv", "lstm")
 BASELINES = ("cudnn_conv", "cudnn_lstm", "barrier")
@@ -149,7 +149,7 @@ def check_op(name: str, emulated: bool) -> None:
     for kernel in sorted(kernels) or [""]:
         emit(
             kind="check",
-            id=f"{kernel}/{layers[kernel]}" if kernel else f"({name})",
+            id=f"{kernel}/simt" if kernel else f"({name})",
             shape=f"{name}: {len(cases)} cases",
             dtype="float32 float64",
             status=status,
@@ -159,6 +159,32 @@ def check_op(name: str, emulated: bool) -> None:
         )
     if error.startswith("RuntimeError"):
         sys.exit(GONE)  # so may be the context: the rest in a new process
+
+
+def check_rounded(name: str) -> None:
+    """The kernels of layer mma, which calls in float32 do not reach."""
+    from tensor_cores import CHECKS
+
+    covered, calls = CHECKS[name]
+    status, error = "ok", ""
+    try:
+        poison()
+        calls()
+    except AssertionError as wrong:
+        status, error = "wrong", str(wrong).strip().partition("\n")[0][:300]
+    except (RuntimeError, MemoryError, ValueError, TypeError) as failed:
+        status, error = "error", f"{type(failed).__name__}: {failed}"[:300]
+    for kernel in covered:
+        emit(
+            kind="check",
+            id=f"{kernel}/mma",
+            shape=f"{name}: rounded factors",
+            dtype="tfloat32 bfloat16 float16",
+            status=status,
+            err=error,
+        )
+    if error.startswith("RuntimeError"):
+        sys.exit(GONE)
 
 
 def relative(op: Any, case: Any, made: Any, harness: Any) -> float:
@@ -181,7 +207,10 @@ def work(kind: str, name: str, rest: list[str], emulated: bool) -> None:
     if kind == "check":
         for op in rest:
             print(f"AT {op}", flush=True)
-            check_op(op, emulated)
+            if name == "tensor_cores":
+                check_rounded(op)
+            else:
+                check_op(op, emulated)
         return
     import gpu_speed
 
@@ -193,6 +222,8 @@ def ops_of(family: str) -> list[str]:
     """The oracle's ops of a family, in the order of its cases."""
     import importlib
 
+    if family == "tensor_cores":
+        return list(importlib.import_module(family).CHECKS)
     module = importlib.import_module(f"reference.{family}")
     return list(dict.fromkeys(c.op for c in module.CASES if c.op in module.OPS))
 

@@ -15,32 +15,18 @@ import pytest
 
 import handloom as hl
 from handloom import _C, kernels
+from tensor_cores import rounded
 
 if not hl.cuda.is_available():
     pytest.skip(f"CUDA: {hl.cuda.state()}", allow_module_level=True)
 
 EPS = 2.0**-23
-DROPPED = {"bfloat16": 16, "tfloat32": 13}  # bits of float32's mantissa
 
 
 @pytest.fixture(params=["0", "1", "7"])
 def schedule(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The order of threads, in the emulator."""
     monkeypatch.setenv("HANDLOOM_EMULATOR_SEED", request.param)
-
-
-def rounded(a: Any, dtype: str) -> Any:
-    """float32 with the nearest value that the type can hold; of two, the even one, or in TF32 the
-    one farther from zero."""
-    a = np.asarray(a, np.float32)
-    if dtype == "float16":
-        with np.errstate(over="ignore"):
-            return a.astype(np.float16).astype(np.float32)
-    drop = DROPPED[dtype]
-    bits = a.view(np.uint32).astype(np.uint64)
-    tie = 0 if dtype == "tfloat32" else 1 - (bits >> drop & 1)
-    near = ((bits + (1 << drop - 1) - tie) >> drop << drop).astype(np.uint32).view(np.float32)
-    return np.where(np.isfinite(a), near, a)
 
 
 def draw(seed: int, *shape: int) -> Any:

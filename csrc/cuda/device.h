@@ -4,8 +4,14 @@
 #include <cuda_runtime.h>
 #include <stdint.h>
 
+// Blocks get up to 99 KiB of shared memory (less before compute capability 8.0), of which a kernel has
+// to ask for what goes beyond 48.
 #define HL_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                  \
   do {                                                                                             \
+    if ((shared_bytes) > (48 << 10)) {                                                             \
+      (void)cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,              \
+                                 int(shared_bytes));                                               \
+    }                                                                                              \
     (kernel)<<<(grid), (block), (shared_bytes), static_cast<cudaStream_t>(stream)>>>(__VA_ARGS__); \
     const cudaError_t hl_error = cudaGetLastError();                                               \
     if (hl_error != cudaSuccess) ::hl::cuda::note_failure(hl_error, #kernel, __FILE__, __LINE__);  \
@@ -42,5 +48,19 @@ __device__ __forceinline__ uint64_t mul_high(uint64_t a, uint64_t b) { return __
 // a b, rounded by itself: never part of a fused multiply-add.
 __device__ __forceinline__ float product(float a, float b) { return __fmul_rn(a, b); }
 __device__ __forceinline__ double product(double a, double b) { return __dmul_rn(a, b); }
+
+// v, of which the compiler is told nothing: what follows from it is computed where it is needed rather
+// than kept in registers throughout a loop.
+__device__ __forceinline__ int anew(int v) {
+  asm volatile("" : "+r"(v));
+  return v;
+}
+
+// 2^v within 2 units in the last place; 0 for what is below 2^-126.
+__device__ __forceinline__ float fast_exp2(float v) {
+  float r;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
+  return r;
+}
 
 }  // namespace hl::cuda

@@ -19,12 +19,19 @@ struct Registered {
              const void* entry);
 };
 
+// The entry of layer `simt`, for the calls that a faster layer hands on.
+const void* plain_entry(const char* name, unsigned type);
+
 }  // namespace hl::cuda
 
-#define HL_REGISTER_(name, T, bit, run, plan)                              \
+#define HL_REGISTER_(name, T, bit, layer, run, plan)                       \
   static const Entry<name##_t<T>> name##_##T##_entry = {#name, run, plan}; \
-  static Registered name##_##T##_registered(#name, bit, "simt", __FILE__, &name##_##T##_entry)
-#define HL_CUDA_KERNEL(name)                                        \
-  HL_REGISTER_(name, float, 1u, &name<float>, &name##_plan<float>); \
-  HL_REGISTER_(name, double, 2u, &name<double>, &name##_plan<double>)
-#define HL_CUDA_RAW_KERNEL(name) HL_REGISTER_(name, void, 4u, &name, &name##_plan)
+  static Registered name##_##T##_registered(#name, bit, layer, __FILE__, &name##_##T##_entry)
+#define HL_CUDA_KERNEL(name)                                                \
+  HL_REGISTER_(name, float, 1u, "simt", &name<float>, &name##_plan<float>); \
+  HL_REGISTER_(name, double, 2u, "simt", &name<double>, &name##_plan<double>)
+#define HL_CUDA_RAW_KERNEL(name) HL_REGISTER_(name, void, 4u, "simt", &name, &name##_plan)
+// On tensor cores, of float32 arrays. It hands what it does not take to plain_entry(), and is used
+// only where that one may be.
+#define HL_CUDA_MMA_KERNEL(name) \
+  HL_REGISTER_(name, float, 1u, "mma", &name<float>, &name##_plan<float>)

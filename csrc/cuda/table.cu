@@ -31,14 +31,18 @@ bool same(const char* a, const char* b) {
 
 int rank(const Registered& r) { return same(r.layer, "simt") ? 0 : same(r.layer, "mma") ? 1 : 2; }
 
-// The entry of the fastest layer that may be used.
-const void* find(const char* name, unsigned type) {
+// The fastest layer up to `highest` that may be used.
+const Registered* find(const char* name, unsigned type, int highest) {
   const Registered* best = nullptr;
   for (const Registered* r = head(); r; r = r->next) {
-    const bool fits = r->chosen && r->type == type && same(r->name, name);
+    const bool fits = r->chosen && r->type == type && same(r->name, name) && rank(*r) <= highest;
     if (fits && (!best || rank(*r) > rank(*best))) best = r;
   }
-  return best ? best->entry : nullptr;
+  return best;
+}
+// ... if the plain one may, to which the others hand what they do not take.
+const void* find(const char* name, unsigned type) {
+  return find(name, type, 0) ? find(name, type, 2)->entry : nullptr;
 }
 
 [[maybe_unused]] bool ends_with(const char* text, const char* end) {
@@ -112,6 +116,11 @@ GpuApi make() {
 }
 
 }  // namespace
+
+const void* plain_entry(const char* name, unsigned type) {
+  const Registered* found = find(name, type, 0);
+  return found ? found->entry : nullptr;
+}
 
 Registered::Registered(const char* name, unsigned type, const char* layer, const char* file,
                        const void* entry)

@@ -260,7 +260,8 @@ HL_CUDA_KERNEL(random_uniform_rows);
 HL_CUDA_KERNEL(random_normal);
 HL_CUDA_KERNEL(random_normal_rows);
 HL_CUDA_KERNEL(random_bernoulli);
-HL_REGISTER_(random_bernoulli, void, 4u, &random_bernoulli<void>, &random_bernoulli_plan<void>);
+HL_REGISTER_(random_bernoulli, void, 4u, "simt", &random_bernoulli<void>,
+             &random_bernoulli_plan<void>);
 HL_CUDA_RAW_KERNEL(random_integers);
 HL_CUDA_RAW_KERNEL(random_permutation);
 HL_CUDA_RAW_KERNEL(random_words);

@@ -1,7 +1,7 @@
 #include "ops/softmax.h"
 
 #include "cuda/kernel.h"
-#include "cuda/loop.h"
+#include "cuda/row_groups.h"
 #include "cuda/unary.h"
 
 namespace hl::cuda {
@@ -10,7 +10,7 @@ namespace {
 template <class T>
 Plan plan_of(const SoftmaxShape& s, int arrays) {
   const double n = double(s.outer) * s.length * s.inner;
-  return {"a block per line", nullptr, {1, kThreads, 1}, 0, 0, 5 * n, arrays * n * sizeof(T)};
+  return {"a line in registers", nullptr, {1, 1, 1}, 0, 0, 5 * n, arrays * n * sizeof(T)};
 }
 template <class T>
 Plan softmax_forward_plan(const SoftmaxShape& s) {
@@ -21,50 +21,46 @@ Plan softmax_backward_plan(const SoftmaxShape& s) {
   return plan_of<T>(s, 3);
 }
 
+// Where line number `line` begins.
+__device__ int64_t line_at(const SoftmaxShape& s, int64_t line) {
+  return s.inner == 1 ? line * s.length : line / s.inner * s.length * s.inner + line % s.inner;
+}
+
 template <class T>
 void softmax_forward(Ctx& ctx, const SoftmaxShape& s, const T* x, T* y) {
-  each_row(ctx, s.outer * s.inner, [=] __device__(int64_t line, void* room) {
-    const int64_t base = line / s.inner * s.length * s.inner + line % s.inner;
-    T most = -INFINITY;
-    for (int64_t i = threadIdx.x; i < s.length; i += kThreads) {
-      most = Larger()(x[base + i * s.inner], most);
-    }
-    most = block_reduce(most, static_cast<T*>(room), Larger());
-    double sum = 0;
-    for (int64_t i = threadIdx.x; i < s.length; i += kThreads) {
-      sum += exp(x[base + i * s.inner] - most);
-    }
-    sum = block_reduce(sum, static_cast<double*>(room), Plus());
-    if (s.kind == SoftmaxKind::kLog) {
-      const T log_sum = T(log(sum));
-      for (int64_t i = threadIdx.x; i < s.length; i += kThreads) {
-        y[base + i * s.inner] = (x[base + i * s.inner] - most) - log_sum;
-      }
-    } else {
-      const T scale = T(1 / sum);
-      for (int64_t i = threadIdx.x; i < s.length; i += kThreads) {
-        y[base + i * s.inner] = exp(x[base + i * s.inner] - most) * scale;
-      }
-    }
-  });
+  each_grouped_row<T>(
+      ctx, s.outer * s.inner, s.length, [=] __device__(const auto& g, int64_t line) {
+        const int64_t base = line_at(s, line);
+        const auto row = g.row(x + base, s.inner);
+        T most = -INFINITY;
+        g.each([&](int64_t, T v) { most = Larger()(v, most); }, row);
+        most = g.reduce(most, Larger());
+        const double sum = g.sum([&](int64_t, T v) { return exp(v - most); }, row);
+        if (s.kind == SoftmaxKind::kLog) {
+          const T low = T(log(sum));
+          g.write(y + base, s.inner, [&](int64_t, T v) { return (v - most) - low; }, row);
+        } else {
+          const T scale = T(1 / sum);
+          g.write(y + base, s.inner, [&](int64_t, T v) { return exp(v - most) * scale; }, row);
+        }
+      });
 }
 
 template <class T>
 void softmax_backward(Ctx& ctx, const SoftmaxShape& s, const T* dy, const T* y, T* dx) {
-  each_row(ctx, s.outer * s.inner, [=] __device__(int64_t line, void* room) {
-    const int64_t base = line / s.inner * s.length * s.inner + line % s.inner;
-    const bool is_log = s.kind == SoftmaxKind::kLog;
-    double sum = 0;
-    for (int64_t i = threadIdx.x; i < s.length; i += kThreads) {
-      const int64_t at = base + i * s.inner;
-      sum += is_log ? double(dy[at]) : double(dy[at]) * y[at];
-    }
-    sum = block_reduce(sum, static_cast<double*>(room), Plus());
-    for (int64_t i = threadIdx.x; i < s.length; i += kThreads) {
-      const int64_t at = base + i * s.inner;
-      dx[at] = is_log ? dy[at] - exp(y[at]) * T(sum) : y[at] * (dy[at] - T(sum));
-    }
-  });
+  each_grouped_row<T>(
+      ctx, s.outer * s.inner, s.length, [=] __device__(const auto& g, int64_t line) {
+        const int64_t base = line_at(s, line);
+        const bool is_log = s.kind == SoftmaxKind::kLog;
+        const auto slope = g.row(dy + base, s.inner), row = g.row(y + base, s.inner);
+        const T sum =
+            T(g.sum([&](int64_t, T d, T v) { return is_log ? double(d) : double(d) * double(v); },
+                    slope, row));
+        g.write(
+            dx + base, s.inner,
+            [&](int64_t, T d, T v) { return is_log ? d - exp(v) * sum : v * (d - sum); }, slope,
+            row);
+      });
 }
 
 template <class T>

@@ -294,7 +294,7 @@ bool card_takes(dim3 grid, dim3 block, size_t shared_bytes) {
   const uint64_t threads = uint64_t(block.x) * block.y * block.z;
   return threads >= 1 && threads <= 1024 && block.z <= 64 && grid.x >= 1 && grid.y >= 1 &&
          grid.z >= 1 && grid.x <= 0x7fffffffu && grid.y <= 65535 && grid.z <= 65535 &&
-         shared_bytes <= (48 << 10);
+         shared_bytes <= (99 << 10);
 }
 
 namespace {

@@ -13,6 +13,7 @@
 // conflicts, speed. HANDLOOM_EMULATOR_SEED picks the schedule; 0 is thread order.
 #pragma once
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -134,6 +135,10 @@ inline uint64_t mul_high(uint64_t a, uint64_t b) {
 
 inline float product(float a, float b) { return a * b; }
 inline double product(double a, double b) { return a * b; }
+
+inline int anew(int v) { return v; }
+
+inline float fast_exp2(float v) { return v < -126 ? 0 : ::exp2f(v); }
 
 }  // namespace hl::cuda
 

@@ -139,7 +139,7 @@ __device__ inline Tiles own_or_all(bool own, int64_t number, int64_t all) {
 
 // A tile of dbias: dS, summed over the axes along which the bias is broadcast.
 template <class T>
-__global__ void __launch_bounds__(256) bias_slopes(AttentionShape s, Operands<T> x, T* dbias) {
+__global__ void __launch_bounds__(256, 1) bias_slopes(AttentionShape s, Operands<T> x, T* dbias) {
   HL_SHARED(TileRoom<T>, room);
   const int tid = int(threadIdx.x), row = tid / kApart, col = tid % kApart;
   const int64_t *size = s.bias_sizes, tiles = (s.Tq + kSide - 1) / kSide;
@@ -173,7 +173,9 @@ __global__ void __launch_bounds__(256) bias_slopes(AttentionShape s, Operands<T>
   // The tile goes to shared memory, where rows and columns of a broadcast axis are added up.
   double (*all)[kSide + 1] = reinterpret_cast<double (*)[kSide + 1]>(room);
   __syncthreads();
+#pragma unroll
   for (int e = 0; e < kMine; ++e) {
+#pragma unroll
     for (int f = 0; f < kMine; ++f) all[row + kApart * e][col + kApart * f] = sum[e][f];
   }
   __syncthreads();

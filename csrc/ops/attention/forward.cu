@@ -129,7 +129,9 @@ __global__ void __launch_bounds__(256)
   const Span seen = tile_span(s, x.terms, n, i0);
   T p[kMine][kMine] = {};
   if (j0 < seen.end) score_dots(s, x, room, n, h, i0, j0, seen.end, p);
+#pragma unroll
   for (int e = 0; e < kMine; ++e) {
+#pragma unroll
     for (int f = 0; f < kMine; ++f) {
       const int64_t i = i0 + row + kApart * e, j = j0 + col + kApart * f;
       if (i >= s.Tq || j >= s.Tk) continue;

@@ -7,7 +7,7 @@ namespace {
 template <class T>
 Plan class_plan(const ClassLossShape& s, int arrays) {
   const double n = double(s.N) * double(s.C);
-  return {"a block per row",     nullptr, {1, kThreads, 1}, row_loss_bytes(s.N), 0, 4 * n,
+  return {"a row in registers",  nullptr, {1, 1, 1}, row_loss_bytes(s.N), 0, 4 * n,
           arrays * n * sizeof(T)};
 }
 template <class T>
@@ -44,43 +44,32 @@ __device__ double soft_factor(const ClassLossShape& s, const T* soft, const T* w
   return weight ? q * double(weight[c]) : q;
 }
 
-// Of a row: S factor, and S factor (x - m) if there is x.
-template <class T>
-__device__ Two soft_sums(const ClassLossShape& s, const T* x, T m, const T* soft, const T* weight,
-                         void* room) {
-  Two sum = {0, 0};
-  for (int64_t c = threadIdx.x; c < s.C; c += kThreads) {
-    const double f = soft_factor(s, soft, weight, c);
-    sum.a += f;
-    if (x) sum.b += f * double(x[c] - m);
-  }
-  return block_sum(sum, room);
-}
-
 template <class T>
 void cross_entropy_forward(Ctx& ctx, const ClassLossShape& s, const T* x, const int64_t* labels,
                            const T* soft, const T* weight, T* loss, T* saved) {
-  reduce_rows(ctx, s.N, s.reduction, loss, [=] __device__(int64_t i, void* room) {
-    const T* row = x + i * s.C;
-    T m = -INFINITY;
-    for (int64_t c = threadIdx.x; c < s.C; c += kThreads) m = Larger()(row[c], m);
-    m = block_reduce(m, static_cast<T*>(room), Larger());
-    double sum = 0;
-    for (int64_t c = threadIdx.x; c < s.C; c += kThreads) sum += double(exp(row[c] - m));
-    sum = block_reduce(sum, static_cast<double*>(room), Plus());
-    if (threadIdx.x == 0) saved[2 * i] = m, saved[2 * i + 1] = T(sum);
-    if (labels && labels[i] == s.ignore_index) return Two{0, 0};
-    const double low = log(sum), counts = row_weight(s, labels, weight, i);
-    double all = 0;
-    if (soft || s.smoothing != 0) {
-      const T* target = soft ? soft + i * s.C : nullptr;
-      const Two sums = soft_sums(s, row, m, target, weight, room);
-      all = sums.a * low - sums.b;
-    }
-    if (soft) return Two{all, counts};
-    const double gap = double(row[labels[i]]) - double(m);
-    return Two{(1 - s.smoothing) * counts * (low - gap) + all, counts};
-  });
+  reduce_grouped_rows<T>(
+      ctx, s.N, s.C, s.reduction, loss, [=] __device__(const auto& g, int64_t i) {
+        const T *from = x + i * s.C, *target = soft ? soft + i * s.C : nullptr;
+        const auto row = g.row(from);
+        T m = -INFINITY;
+        g.each([&](int64_t, T v) { m = Larger()(v, m); }, row);
+        m = g.reduce(m, Larger());
+        const double sum = g.sum([&](int64_t, T v) { return exp(v - m); }, row);
+        if (g.first()) saved[2 * i] = m, saved[2 * i + 1] = T(sum);
+        const double low = log(sum);
+        double all = 0;
+        if (soft || s.smoothing != 0) {
+          all =
+              g.sum([&](int64_t c,
+                        T v) { return soft_factor(s, target, weight, c) * (low - double(v - m)); },
+                    row);
+        }
+        if (labels && labels[i] == s.ignore_index) return Two{0, 0};
+        const double counts = row_weight(s, labels, weight, i);
+        if (soft) return Two{all, counts};
+        const double gap = double(from[labels[i]]) - double(m);
+        return Two{(1 - s.smoothing) * counts * (low - gap) + all, counts};
+      });
 }
 
 // What rows weigh in a mean, summed, as one number in scratch; null where nothing divides.
@@ -107,20 +96,27 @@ void cross_entropy_backward(Ctx& ctx, const ClassLossShape& s, const T* dy, cons
                             const int64_t* labels, const T* soft, const T* weight, const T* saved,
                             T* dx) {
   const double* divisor = divisor_of(ctx, s, labels, weight);
-  each_row(ctx, s.N, [=] __device__(int64_t i, void* room) {
+  each_grouped_row<T>(ctx, s.N, s.C, [=] __device__(const auto& g, int64_t i) {
     const int64_t label = labels ? labels[i] : -1;
     const bool ignored = labels && label == s.ignore_index, shared = soft || s.smoothing != 0;
-    const T *row = x + i * s.C, m = saved[2 * i], *target = soft ? soft + i * s.C : nullptr;
-    const double g = row_gradient(s, dy, divisor, i);
+    const T m = saved[2 * i], *target = soft ? soft + i * s.C : nullptr;
+    const double slope = row_gradient(s, dy, divisor, i);
     const double hard = soft || ignored ? 0 : (1 - s.smoothing) * row_weight(s, labels, weight, i);
-    const double all = shared && !ignored ? soft_sums<T>(s, nullptr, m, target, weight, room).a : 0;
-    const T scale = T(g * (all + hard) / double(saved[2 * i + 1]));
-    for (int64_t c = threadIdx.x; c < s.C; c += kThreads) {
-      T v = scale * exp(row[c] - m);
-      if (shared) v -= T(g * soft_factor(s, target, weight, c));
-      if (c == label) v -= T(g * hard);
-      dx[i * s.C + c] = ignored ? T(0) : v;
+    const auto row = g.source(x + i * s.C);
+    double all = 0;
+    if (shared) {
+      all = g.sum([&](int64_t c, T) { return soft_factor(s, target, weight, c); }, row);
     }
+    const T scale = T(slope * (all + hard) / double(saved[2 * i + 1]));
+    g.write(
+        dx + i * s.C, 1,
+        [&](int64_t c, T v) {
+          T d = scale * exp(v - m);
+          if (shared) d -= T(slope * soft_factor(s, target, weight, c));
+          if (c == label) d -= T(slope * hard);
+          return ignored ? T(0) : d;
+        },
+        row);
   });
 }
 

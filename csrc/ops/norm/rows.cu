@@ -1,4 +1,5 @@
 #include "cuda/kernel.h"
+#include "cuda/row_groups.h"
 #include "cuda/sums.h"
 #include "ops/norm/norm.h"
 
@@ -8,7 +9,7 @@ namespace {
 template <class T>
 Plan row_plan(const RowNormShape& s, int arrays, int64_t scratch) {
   const double n = double(s.rows) * double(s.n);
-  return {"a block per row", nullptr, {1, kThreads, 1}, scratch, 0, 6 * n, arrays * n * sizeof(T)};
+  return {"a row in registers", nullptr, {1, 1, 1}, scratch, 0, 6 * n, arrays * n * sizeof(T)};
 }
 template <class T>
 Plan row_norm_forward_plan(const RowNormShape& s) {
@@ -22,28 +23,30 @@ Plan row_norm_backward_plan(const RowNormShape& s) {
 template <class T>
 void row_norm_forward(Ctx& ctx, const RowNormShape& s, const T* x, const T* w, const T* b, T* y,
                       T* mean, T* rstd) {
-  each_row(ctx, s.rows, [=] __device__(int64_t row, void* room) {
-    double* sums = static_cast<double*>(room);
-    const T* from = x + row * s.n;
-    double centre = 0, squares = 0;
-    if (s.kind == RowNormKind::kLayer) {
-      for (int64_t i = threadIdx.x; i < s.n; i += kThreads) centre += double(from[i]);
-      centre = block_reduce(centre, sums, Plus()) / double(s.n);
-    }
-    for (int64_t i = threadIdx.x; i < s.n; i += kThreads) {
-      const double d = double(from[i]) - centre;
-      squares += d * d;
-    }
-    squares = block_reduce(squares, sums, Plus());
-    const double scale = 1 / sqrt(squares / double(s.n) + s.eps);
+  each_grouped_row<T>(ctx, s.rows, s.n, [=] __device__(const auto& g, int64_t i) {
+    const auto row = g.row(x + i * s.n);
+    const auto weight = g.source(w, 1, T(1)), bias = g.source(b);
+    const double share = 1 / double(s.n);
+    const bool layer = s.kind == RowNormKind::kLayer;
+    const double centre = layer ? g.sum([](int64_t, T v) { return double(v); }, row) * share : 0.0;
+    const double squares = g.sum(
+        [&](int64_t, T v) {
+          const double d = double(v) - centre;
+          return d * d;
+        },
+        row);
+    const double scale = 1 / sqrt(squares * share + s.eps);
     const T m = T(centre), r = T(scale), low = T((double(m) - centre) * scale);
-    for (int64_t i = threadIdx.x; i < s.n; i += kThreads) {
-      const T xhat = (from[i] - m) * r + low;
-      y[row * s.n + i] = (w ? xhat * w[i] : xhat) + (b ? b[i] : T(0));
-    }
-    if (threadIdx.x == 0) {
-      if (mean) mean[row] = m;
-      if (rstd) rstd[row] = r;
+    g.write(
+        y + i * s.n, 1,
+        [&](int64_t, T v, T a, T c) {
+          const T xhat = (v - m) * r + low;
+          return xhat * a + c;
+        },
+        row, weight, bias);
+    if (g.first()) {
+      if (mean) mean[i] = m;
+      if (rstd) rstd[i] = r;
     }
   });
 }
@@ -51,23 +54,24 @@ void row_norm_forward(Ctx& ctx, const RowNormShape& s, const T* x, const T* w, c
 template <class T>
 void row_norm_backward(Ctx& ctx, const RowNormShape& s, const T* dy, const T* x, const T* w,
                        const T* mean, const T* rstd, T* dx, T* dw, T* db) {
-  each_row(ctx, dx ? s.rows : 0, [=] __device__(int64_t row, void* room) {
-    double* sums = static_cast<double*>(room);
-    const T *slope = dy + row * s.n, *from = x + row * s.n;
+  each_grouped_row<T>(ctx, dx ? s.rows : 0, s.n, [=] __device__(const auto& g, int64_t i) {
+    const auto slope = g.row(dy + i * s.n), row = g.row(x + i * s.n);
+    const auto weight = g.source(w, 1, T(1));
     const bool layer = s.kind == RowNormKind::kLayer;
-    const T m = layer ? mean[row] : T(0);
+    const T m = layer ? mean[i] : T(0);
     double sum = 0, product = 0;
-    for (int64_t i = threadIdx.x; i < s.n; i += kThreads) {
-      const double g = w ? double(slope[i]) * double(w[i]) : double(slope[i]);
-      sum += g, product += g * double(from[i] - m);
-    }
-    sum = block_reduce(sum, sums, Plus()), product = block_reduce(product, sums, Plus());
-    const double r = double(rstd[row]), share = 1 / double(s.n);
+    g.each(
+        [&](int64_t, T d, T v, T a) {
+          const double gradient = double(d) * double(a);
+          sum += gradient, product += gradient * double(v - m);
+        },
+        slope, row, weight);
+    sum = g.reduce(sum, Plus()), product = g.reduce(product, Plus());
+    const double r = double(rstd[i]), share = 1 / double(s.n);
     const T a = T(r), b = T(-r * r * r * product * share), c = T(layer ? -r * sum * share : 0);
-    for (int64_t i = threadIdx.x; i < s.n; i += kThreads) {
-      const T g = w ? slope[i] * w[i] : slope[i];
-      dx[row * s.n + i] = g * a + ((from[i] - m) * b + c);
-    }
+    g.write(
+        dx + i * s.n, 1, [&](int64_t, T d, T v, T k) { return d * k * a + ((v - m) * b + c); },
+        slope, row, weight);
   });
   if (!dw && !db) return;
   Two* sums = reinterpret_cast<Two*>(ctx.shared);

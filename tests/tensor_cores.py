@@ -1,0 +1,133 @@
+"""What tensor cores owe: float64 results on inputs that the type holds exactly, within a bound.
+
+Without pytest, since bench/gpu_check.py asks the same of a card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import handloom as hl
+from handloom import kernels
+from reference import attention as oracle
+
+DROPPED = {"bfloat16": 16, "tfloat32": 13}  # bits of float32's mantissa
+UNIT = {"bfloat16": 2.0**-8, "float16": 2.0**-11, "tfloat32": 2.0**-11}
+
+
+def rounded(a: Any, dtype: str) -> Any:
+    """float32 with the nearest value that the type can hold; of two, the even one, or in TF32 the
+    one farther from zero."""
+    a = np.asarray(a, np.float32)
+    if dtype == "float16":
+        with np.errstate(over="ignore"):
+            return a.astype(np.float16).astype(np.float32)
+    drop = DROPPED[dtype]
+    bits = a.view(np.uint32).astype(np.uint64)
+    tie = 0 if dtype == "tfloat32" else 1 - (bits >> drop & 1)
+    near = ((bits + (1 << drop - 1) - tie) >> drop << drop).astype(np.uint32).view(np.float32)
+    return np.where(np.isfinite(a), near, a)
+
+
+def draw(seed: int, dtype: str, *shape: int) -> Any:
+    return rounded(np.random.default_rng(seed).standard_normal(shape), dtype)
+
+
+def inputs(
+    dtype: str, n: int, tq: int, tk: int, h: int, hk: int, d: int, dv: int | None = None
+) -> list[Any]:
+    """dy, q, k, v."""
+    dv = d if dv is None else dv
+    shapes = [(n, tq, h, dv), (n, tq, h, d), (n, tk, hk, d), (n, tk, hk, dv)]
+    return [draw(i, dtype, *shape) for i, shape in enumerate(shapes)]
+
+
+# ---- attention -----------------------------------------------------------------------------------
+
+
+def on_card(options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: hl.cuda.array(v) if isinstance(v, np.ndarray) else v for name, v in options.items()
+    }
+
+
+def folded(a: Any, like: Any) -> Any:
+    """Sums over the query heads of a key head."""
+    n, t, h, d = a.shape
+    return a.reshape(n, t, like.shape[2], h // like.shape[2], d).sum(3)
+
+
+def check_attention(dtype: str, arrays: list[Any], **options: Any) -> None:
+    dy, q, k, v = arrays
+    with hl.autocast(dtype):
+        on = [hl.cuda.array(a) for a in arrays]
+        given = on_card(options)
+        y, saved = kernels.attention(*on[1:], **given, return_saved=True)
+        grads = kernels.attention_backward(*on, y, saved=saved, **given)[:3]
+
+    wide = [a.astype(np.float64) for a in arrays]
+    plain = {name: a for name, a in options.items() if name != "bias"}
+    bias = options.get("bias")
+    exact, lse, w = oracle.attention(*wide[1:], bias, **plain)
+    unit, tiny = UNIT[dtype], 2e-5
+    dy, q, k, v = wide
+    group = q.shape[2] // k.shape[2]
+    ks, vs = np.repeat(k, group, 2), np.repeat(v, group, 2)
+    size = np.einsum("nhij,njhd->nihd", w, np.abs(vs))
+    assert_within(y, exact, unit * size + tiny, "y")
+    seen = np.isfinite(lse)
+    np.testing.assert_array_equal(np.isfinite(saved.numpy()), seen)
+    np.testing.assert_allclose(saved.numpy()[seen], lse[seen], rtol=1e-5, atol=1e-5)
+
+    # dS = p (z dP - delta), delta = dy . y with the y above
+    undropped = {name: a for name, a in plain.items() if name not in ("dropout", "seed", "call")}
+    p = oracle.attention(q, k, v, bias, **undropped)[2]
+    dp = np.einsum("nihd,njhd->nhij", dy, vs)
+    z = np.divide(w, p, out=np.zeros_like(p), where=p > 0)
+    delta = np.einsum("nihd,nihd->nhi", dy, exact)[..., None]
+    ds = p * (z * dp - delta)
+    error = unit * np.abs(ds) + p * np.einsum("nihd,nihd->nhi", np.abs(dy), unit * size)[..., None]
+    scale = options.get("scale") or q.shape[-1] ** -0.5
+    dq = scale * np.einsum("nhij,njhd->nihd", ds, ks)
+    dk = scale * folded(np.einsum("nhij,nihd->njhd", ds, q), k)
+    dv = folded(np.einsum("nhij,nihd->njhd", w, dy), v)
+    dq_error = scale * np.einsum("nhij,njhd->nihd", error, np.abs(ks))
+    dk_error = scale * folded(np.einsum("nhij,nihd->njhd", error, np.abs(q)), k)
+    dv_error = unit * folded(np.einsum("nhij,nihd->njhd", w, np.abs(dy)), v)
+    for got, want, bound, name in zip(
+        grads, (dq, dk, dv), (dq_error, dk_error, dv_error), ("dq", "dk", "dv")
+    ):
+        assert_within(got, want, bound + tiny * (1 + np.abs(want)), name)
+
+
+def assert_within(got: Any, want: Any, bound: Any, name: str) -> None:
+    off = np.abs(got.numpy() - want)
+    assert off.shape == bound.shape
+    worst = np.unravel_index(np.nanargmax(off - bound), off.shape) if off.size else ()
+    assert np.all(off <= bound), f"{name}{worst}: off by {off[worst]}, bound {bound[worst]}"
+
+
+def _attentions() -> None:
+    rng = np.random.default_rng(1)
+    for dtype in UNIT:
+        for d in (20, 64, 96, 128):
+            check_attention(dtype, inputs(dtype, 2, 130, 200, 2, 1, d), causal=True)
+            check_attention(dtype, inputs(dtype, 1, 257, 129, 2, 2, d), window=(40, 70))
+            check_attention(
+                dtype,
+                inputs(dtype, 2, 70, 90, 2, 1, d),
+                mask=rng.random((2, 1, 70, 90)) < 0.5,
+                bias=rng.standard_normal((2, 1, 90)).astype(np.float32),
+                lengths=np.array([90, 33]),
+                dropout=0.2,
+                seed=3,
+            )
+
+
+# what a check covers: the kernels of layer mma, and the calls
+CHECKS: dict[str, tuple[tuple[str, ...], Callable[[], None]]] = {
+    "attention": (("attention_forward", "attention_backward"), _attentions),
+}

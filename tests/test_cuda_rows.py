@@ -1,0 +1,113 @@
+"""Rows of every length on a GPU: a few lanes, a warp, a block, and longer than a block's registers.
+
+The CPU is the reference.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import handloom as hl
+from handloom import kernels
+
+if not hl.cuda.is_available():
+    pytest.skip(f"CUDA: {hl.cuda.state()}", allow_module_level=True)
+
+# around the lengths at which a float32 or a float64 row goes to more threads, in whole packs of 16
+# bytes and not
+LENGTHS = [2, 5, 16, 17, 32, 33, 128, 129, 255, 260, 512, 513, 1024, 1027, 4096, 4097, 8192, 8201]
+DTYPES = ["float32", "float64"]
+
+
+@pytest.fixture(params=["0", "1", "7"])
+def schedule(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order of threads, in the emulator."""
+    monkeypatch.setenv("HANDLOOM_EMULATOR_SEED", request.param)
+
+
+def both(f: Any, arrays: list[Any], **options: Any) -> Any:
+    """What f gives on the card, after it has been compared with the CPU's."""
+    on = {k: hl.cuda.array(a) if isinstance(a, np.ndarray) else a for k, a in options.items()}
+    got = f(*(None if a is None else hl.cuda.array(a) for a in arrays), **on)
+    want = f(*arrays, **options)
+    pairs = zip(got, want, strict=True) if isinstance(want, tuple) else [(got, want)]
+    for a, b in pairs:
+        assert (a is None) == (b is None)
+        if b is not None:
+            scale = np.abs(b).max(initial=1.0, where=np.isfinite(b))
+            limit = 64 * np.finfo(b.dtype).eps
+            np.testing.assert_allclose(a.numpy(), b, rtol=limit, atol=limit * scale)
+    return want
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", LENGTHS)
+@pytest.mark.usefixtures("schedule")
+def test_rows_of_any_length(n: int, dtype: str) -> None:
+    rng = np.random.default_rng(n)
+    rows = 11 if n < 200 else 3
+    x = (3 * rng.standard_normal((rows, n))).astype(dtype)
+    dy = rng.standard_normal((rows, n)).astype(dtype)
+    w, b = rng.standard_normal((2, n)).astype(dtype)
+    for softmax, backward in (
+        (kernels.softmax, kernels.softmax_backward),
+        (kernels.log_softmax, kernels.log_softmax_backward),
+    ):
+        y = both(softmax, [x])
+        both(backward, [dy, y])
+    for weight, bias in ((w, b), (None, None)):
+        _, saved = both_saved(kernels.layer_norm, x + 10, weight, bias)
+        both(
+            lambda d, v, a, m, r: kernels.layer_norm_backward(d, v, a, saved=(m, r)),
+            [dy, x + 10, weight, *saved],
+        )
+        _, rstd = both_saved(kernels.rms_norm, x, weight)
+        both(lambda d, v, a, r: kernels.rms_norm_backward(d, v, a, saved=r), [dy, x, weight, rstd])
+    labels = rng.integers(0, n, rows)
+    labels[0] = -100
+    soft = rng.random((rows, n)).astype(dtype)
+    for target, options in (
+        (labels, {}),
+        (labels, {"label_smoothing": 0.1, "reduction": "none"}),
+        (soft, {"reduction": "sum"}),
+    ):
+        both(kernels.cross_entropy, [x, target], **options)
+        slope = np.ones(rows if options.get("reduction") == "none" else (), dtype)
+        both(kernels.cross_entropy_backward, [slope, x, target], **options)
+
+
+def both_saved(f: Any, *arrays: Any) -> Any:
+    """The CPU's result and what it saved, compared alike."""
+
+    def flat(*a: Any) -> tuple[Any, ...]:
+        y, saved = f(*a, return_saved=True)
+        return (y, *saved) if isinstance(saved, tuple) else (y, saved)
+
+    y, *saved = both(flat, list(arrays))
+    return y, tuple(saved) if len(saved) > 1 else saved[0]
+
+
+@pytest.mark.parametrize("n", [33, 260, 1027])
+def test_an_address_that_is_not_aligned_changes_no_bit(n: int) -> None:
+    x = np.random.default_rng(n).standard_normal(4 * n + 1).astype(np.float32)
+    shifted = hl.cuda.array(x)[1:].reshape(4, n)
+    plain = hl.cuda.array(x[1:].reshape(4, n))
+    for f in (kernels.softmax, kernels.layer_norm):
+        np.testing.assert_array_equal(f(shifted).numpy(), f(plain).numpy())
+
+
+def test_lines_that_are_not_rows() -> None:
+    x = np.random.default_rng(1).standard_normal((3, 50, 7)).astype(np.float32)
+    y = both(kernels.softmax, [x], axis=1)
+    both(kernels.softmax_backward, [x, y], axis=1)
+
+
+def test_rows_without_a_softmax() -> None:
+    x = np.zeros((4, 40), np.float32)
+    x[0, 3], x[1, 4], x[2] = np.nan, np.inf, -np.inf
+    y = kernels.softmax(hl.cuda.array(x)).numpy()
+    assert np.isnan(y[:3]).all()
+    np.testing.assert_allclose(y[3], 1 / 40)
