@@ -120,9 +120,11 @@ HL_INLINE void axpy_rows(const T* x, int64_t x_ks, const T* w, int64_t w_ks, int
 }
 
 // x (S, K) with strides x_rs, x_ks; W's line n starts at w + n * w_rs, its step k at w + k * w_ks.
+// A copy for every caller would be a fiftieth of the wheel.
 template <class T>
-void gemv(Ctx& ctx, const GemvCut& g, bool dot, const T* x, int64_t x_rs, int64_t x_ks, const T* w,
-          int64_t w_rs, int64_t w_ks, const Output<T>& out, const Epilogue* epilogue = nullptr) {
+__attribute__((noinline)) void gemv(Ctx& ctx, const GemvCut& g, bool dot, const T* x, int64_t x_rs,
+                                    int64_t x_ks, const T* w, int64_t w_rs, int64_t w_ks,
+                                    const Output<T>& out, const Epilogue* epilogue = nullptr) {
   if (g.S == 0 || g.N == 0) return;
   T* partial = reinterpret_cast<T*>(ctx.shared);
   // Lines [n0, n0 + n) of the result, whose pieces are all there.
