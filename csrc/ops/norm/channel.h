@@ -98,11 +98,13 @@ HL_INLINE UnaryRows<T> rows_after(const ChannelNormShape& s) {
   return apart ? unary_rows<T>(op) : UnaryRows<T>{};
 }
 
-// Whether rows of W numbers from here on can be stored past the caches.
+// Whether rows of W numbers from here on can be stored past the caches, as they should where `read` arrays
+// of the result's size would not stay in the last one beside it.
 template <class T>
-HL_INLINE bool goes_past(const Ctx& ctx, const ChannelNormShape& s, const Columns& c, const T* y) {
+HL_INLINE bool goes_past(const Ctx& ctx, const ChannelNormShape& s, const Columns& c, const T* y,
+                         int64_t read) {
   const int64_t sample = s.rows * s.C * int64_t(sizeof(T));
-  return s.outer * sample >= ctx.last_cache && uintptr_t(y) % kVectorBytes == 0 &&
+  return s.outer * sample * read >= ctx.last_cache && uintptr_t(y) % kVectorBytes == 0 &&
          c.W % kLanes<T> == 0 && (s.outer == 1 || sample % kVectorBytes == 0);
 }
 template <class T>

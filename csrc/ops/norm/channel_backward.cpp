@@ -165,7 +165,7 @@ void channel_norm_backward(Ctx& ctx, const ChannelNormShape& s, const T* dy, con
     }
     if (dx) {
       T* to = dx + o * s.rows * s.C;
-      if (goes_past(ctx, s, c, dx)) {
+      if (goes_past(ctx, s, c, dx, 2)) {
         sample_slopes<true>(ctx, s, c, act, slope, from, scratch, to);
       } else {
         sample_slopes<false>(ctx, s, c, act, slope, from, scratch, to);

@@ -129,7 +129,7 @@ void channel_norm_forward(Ctx& ctx, const ChannelNormShape& s, const T* x, const
                           T* running_mean, T* running_var, T* y, T* mean, T* rstd) {
   const Columns c = columns_of<T>(s.rows, s.C);
   const bool update = running_mean || running_var;
-  const Finish<T> f = {rows_after<T>(s).forward, goes_past(ctx, s, c, y)};
+  const Finish<T> f = {rows_after<T>(s).forward, goes_past(ctx, s, c, y, 1)};
   double* totals = reinterpret_cast<double*>(ctx.shared);
   const int64_t bytes = s.given ? 0 : s.outer * s.C * 16;
   for_samples<T>(ctx, s, c, bytes, [&](int64_t o, const Scratch<T>& scratch) {

@@ -36,10 +36,10 @@ HL_INLINE Plan row_plan(const RowNormShape& s, int arrays) {
   return p;
 }
 
-// Whether y is written past the caches.
+// Whether y is written past the caches: `read` arrays of its size do not stay in the last one beside it.
 template <class T>
-HL_INLINE bool goes_past(const Ctx& ctx, const RowNormShape& s, const T* y) {
-  return s.rows * s.n * int64_t(sizeof(T)) >= ctx.last_cache && s.n % kLanes<T> == 0 &&
+HL_INLINE bool goes_past(const Ctx& ctx, const RowNormShape& s, const T* y, int64_t read) {
+  return s.rows * s.n * int64_t(sizeof(T)) * read >= ctx.last_cache && s.n % kLanes<T> == 0 &&
          uintptr_t(y) % kVectorBytes == 0;
 }
 

@@ -214,7 +214,7 @@ void row_norm_backward(Ctx& ctx, const RowNormShape& s, const T* dy, const T* x,
     const auto run = s.kind == kRms ? columns_backward<T, kRms> : columns_backward<T, kLayer>;
     run(ctx, s, g, scratch);
   } else {
-    const bool past = dx && goes_past(ctx, s, dx), rms = s.kind == kRms;
+    const bool past = dx && goes_past(ctx, s, dx, 2), rms = s.kind == kRms;
     const auto run = past ? (rms ? rows_backward<T, kRms, true> : rows_backward<T, kLayer, true>)
                           : (rms ? rows_backward<T, kRms, false> : rows_backward<T, kLayer, false>);
     run(ctx, s, g, scratch);

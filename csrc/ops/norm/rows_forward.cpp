@@ -149,7 +149,7 @@ void row_norm_forward(Ctx& ctx, const RowNormShape& s, const T* x, const T* w, c
   if (!b) b = filled(spare + s.n, s.n, T(0));
   const bool rms = s.kind == RowNormKind::kRms;
   constexpr RowNormKind kLayer = RowNormKind::kLayer, kRms = RowNormKind::kRms;
-  if (goes_past(ctx, s, y)) {
+  if (goes_past(ctx, s, y, 1)) {
     const auto run = rms ? rows_forward<T, kRms, true> : rows_forward<T, kLayer, true>;
     run(ctx, s, x, w, b, y, mean, rstd);
   } else {
