@@ -120,7 +120,7 @@ HL_INLINE void axpy_rows(const T* x, int64_t x_ks, const T* w, int64_t w_ks, int
 }
 
 // x (S, K) with strides x_rs, x_ks; W's line n starts at w + n * w_rs, its step k at w + k * w_ks.
-// A copy for every caller would be a fiftieth of the wheel.
+// One copy for all callers of a file.
 template <class T>
 __attribute__((noinline)) void gemv(Ctx& ctx, const GemvCut& g, bool dot, const T* x, int64_t x_rs,
                                     int64_t x_ks, const T* w, int64_t w_rs, int64_t w_ks,
