@@ -334,12 +334,17 @@ py::object upload(py::handle host, int device) {
   return y;
 }
 
+PyObject* expected_layout(py::handle array, int* device) {
+  PyObject* layout = device_layout(array, device);
+  if (!layout) type_error("cuda", "expected a device array");
+  return layout;
+}
+
 // A contiguous device array to an ndarray of the same shape and type.
 void download(py::handle from, py::handle to) {
   refuse_capture("cuda", kReads);
   int device = 0;
-  PyObject* layout = device_layout(from, &device);
-  if (!layout) type_error("cuda", "expected a device array");
+  PyObject* layout = expected_layout(from, &device);
   const Array a("cuda", "array", layout), b("cuda", "host", to);
   a.require_contiguous();
   b.require_contiguous();
@@ -356,8 +361,7 @@ void download(py::handle from, py::handle to) {
 void write(py::handle to, py::handle from) {
   refuse_capture("copy_", kWrites);
   int device = 0;
-  PyObject* layout = device_layout(to, &device);
-  if (!layout) type_error("cuda", "expected a device array");
+  PyObject* layout = expected_layout(to, &device);
   const Array a("cuda", "array", layout), b("cuda", "host", from);
   a.require_contiguous();
   b.require_like(a).require_shape(a.dims()).require_contiguous();
@@ -369,8 +373,7 @@ void write(py::handle to, py::handle from) {
 
 void clear(py::handle array) {
   int device = 0;
-  PyObject* layout = device_layout(array, &device);
-  if (!layout) type_error("cuda", "expected a device array");
+  PyObject* layout = expected_layout(array, &device);
   const Array a("cuda", "array", layout);
   a.require_contiguous();
   if (gpu()->clear(device, stream_of("cuda", device), a.data, 0, a.size() * a.itemsize) != 0) {
