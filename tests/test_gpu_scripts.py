@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import handloom as hl
+from handloom.cuda._device import runs_on
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "csrc" / "cuda")]
@@ -105,6 +106,23 @@ def test_machine_code_is_held_to_the_rules(
     name: str, code: str, excused: bool, wrong: list[str]
 ) -> None:
     assert gpu_gates.broken_rules(name, "sm_80", code, excused) == wrong
+
+
+@pytest.mark.parametrize(
+    ("archs", "runs", "does_not"),
+    [
+        ("80", [(8, 0), (8, 9), (9, 0), (12, 0)], [(7, 5)]),
+        ("80-real", [(8, 0), (8, 6)], [(7, 5), (9, 0)]),
+        ("75-real;86-real;90-virtual", [(7, 5), (8, 9), (9, 0), (10, 0)], [(7, 0), (8, 0)]),
+        ("90a-real", [(9, 0)], [(8, 0), (10, 0)]),
+    ],
+)
+def test_a_build_knows_the_cards_that_it_has_code_for(
+    archs: str, runs: list[tuple[int, int]], does_not: list[tuple[int, int]]
+) -> None:
+    build = f"nvcc 13.0.88, compute capability {archs}"
+    assert all(runs_on(build, card) for card in runs)
+    assert not any(runs_on(build, card) for card in does_not)
 
 
 @pytest.mark.parametrize("script", ["gpu_gates.py", "gpu_check.py"])

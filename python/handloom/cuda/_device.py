@@ -26,18 +26,48 @@ def why_not() -> str:
         return f"no driver answers: {error}"
     if count == 0:
         return "the driver finds no device"
+    capability: tuple[int, int] = _C.gpu.info(0)["capability"]
+    if not _C.gpu.emulated() and not runs_on(_C.gpu.build(), capability):
+        return (
+            f"this build ({_C.gpu.build()}) has no code for a card of compute capability "
+            f"{capability[0]}.{capability[1]}; HANDLOOM_CUDA_ARCHS adds it (docs/cuda.md)"
+        )
     allowed = [_proved(row) for row in _C.gpu.kernels()]
     if not any(allowed):
-        capability = ".".join(map(str, _C.gpu.info(0)["capability"]))
         return (
             "none of this build's kernels has been proved on a card of compute capability "
-            f"{capability} yet; HANDLOOM_CUDA_UNVALIDATED=1 uses them all the same"
+            f"{capability[0]}.{capability[1]} yet; "
+            "HANDLOOM_CUDA_UNVALIDATED=1 uses them all the same"
         )
     _C.gpu.choose(allowed)
     from handloom._device_array import Array
 
     _C.gpu.set_type(Array)
     return ""
+
+
+def runs_on(build: str, capability: tuple[int, int]) -> bool:
+    """Whether a library has code that a card can run, by what it says of itself.
+
+    Machine code runs on cards of its major number from its minor number on, PTX on its own and all
+    newer cards; "90a" on 9.0 alone. "80" is both, "80-real" machine code, "80-virtual" PTX.
+
+    Args:
+        build: As in "nvcc 13.0.88, compute capability 75-real;80".
+        capability: The card's, as in (8, 6).
+    """
+    _, _, listed = build.rpartition("compute capability ")
+    for arch in filter(None, listed.split(";")):
+        name, _, kind = arch.partition("-")
+        exact = name.endswith("a")
+        major, minor = divmod(int(name.rstrip("a")), 10)
+        if capability == (major, minor):
+            return True
+        if not exact and kind != "virtual" and capability[0] == major and capability[1] >= minor:
+            return True
+        if not exact and kind != "real" and capability >= (major, minor):
+            return True
+    return False
 
 
 def _proved(row: tuple[str, int, str, str]) -> bool:
