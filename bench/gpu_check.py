@@ -43,7 +43,18 @@ FAMILIES = (  # the oracle's, what everything else stands on first
     *("elementwise", "reduce", "layout", "dense", "softmax", "norm", "loss", "attention", "conv"),
     *("pool", "rnn", "random", "resize", "boxes", "ctc", "text", "tensor_cores"),
 )
-SPEED = ("gemm", "softmax", "norm", "elementwise", "reduce", "optim", "attention", "conv", "lstm")
+SPEED = (
+    "gemm",
+    "softmax",
+    "norm",
+    "pool",
+    "elementwise",
+    "reduce",
+    "optim",
+    "attention",
+    "conv",
+    "lstm",
+)
 BASELINES = ("cudnn_conv", "cudnn_lstm", "barrier")
 LIMIT = {"ceiling": 60, "check": 100, "speed": 100, "baseline": 90}  # seconds an item
 EMULATED_ROWS = 1  # cases of an op in the script's own test

@@ -50,6 +50,9 @@ class Rule(NamedTuple):
 RULES = (
     Rule("gemm_kernel<float,*", (r"LDS(\.U)?\.128", r"\bFFMA"), (r"\bDFMA",)),
     Rule("gemm_kernel<double,*", (r"LDS(\.U)?\.128", r"\bDFMA")),
+    Rule("each_kernel<each_pack<4, *", (r"LDG\.E\.128", r"STG\.E\.128")),
+    Rule("each_kernel<extremes<float, 4>*", (r"LDG\.E\.128", r"STG\.E\.128")),
+    Rule("fold_kernel<PackSums<4, *", (r"LDG\.E\.128",)),
     Rule("*mma_kernel<*", (r"HMMA\.", r"LDSM\."), since=80),
     Rule("gemm16_kernel<*", (r"HMMA\.", r"LDSM\."), since=80),
     Rule("gemm16_kernel<*, true>", (r"LDGSTS\.",), since=80),

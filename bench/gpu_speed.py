@@ -105,6 +105,29 @@ def norm(tiny: bool) -> Iterator[Spec]:
             K.rms_norm,
             lambda x, w: F().rms_norm(x, w.shape, w) if hasattr(F(), "rms_norm") else None,
         )
+    n, side, c = (2, 3, 8) if tiny else (32, 56, 256)
+    yield Spec(
+        f"batch {n}x{side}x{side}x{c}",
+        ((n, side, side, c), (c,), (c,)),
+        lambda x, w, b: K.batch_norm(x, w, b, None, None, training=True),
+        # Channels last in memory, as ours.
+        lambda x, w, b: F().batch_norm(x.permute(0, 3, 1, 2), None, None, w, b, training=True),
+    )
+
+
+def pool(tiny: bool) -> Iterator[Spec]:
+    n, side, c = (2, 4, 8) if tiny else (32, 112, 64)
+    for k, stride, padding in ((2, 2, 0), (3, 2, 1)):
+        yield Spec(
+            f"max {k}x{k} / {stride} of {n}x{side}x{side}x{c}",
+            ((n, side, side, c),),
+            lambda x, k=k, stride=stride, padding=padding: K.max_pool2d(
+                x, k, stride=stride, padding=padding
+            ),
+            lambda x, k=k, stride=stride, padding=padding: F().max_pool2d(
+                x.permute(0, 3, 1, 2), k, stride, padding
+            ),
+        )
 
 
 def elementwise(tiny: bool) -> Iterator[Spec]:
@@ -242,7 +265,8 @@ def lstm(tiny: bool) -> Iterator[Spec]:
 
 
 SPECS: dict[str, Callable[[bool], Iterator[Spec]]] = {
-    f.__name__: f for f in (gemm, softmax, norm, elementwise, reduce, optim, attention, conv, lstm)
+    f.__name__: f
+    for f in (gemm, softmax, norm, pool, elementwise, reduce, optim, attention, conv, lstm)
 }
 
 

@@ -99,6 +99,58 @@ def test_an_address_that_is_not_aligned_changes_no_bit(n: int) -> None:
         np.testing.assert_array_equal(f(shifted).numpy(), f(plain).numpy())
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("channels", "groups"), [(1, 1), (3, 1), (6, 3), (40, 1), (72, 2), (72, 72)]
+)
+@pytest.mark.parametrize("activation", [None, "relu", "silu", "sigmoid"])
+def test_channels_of_any_number(
+    channels: int, groups: int, activation: str | None, dtype: str
+) -> None:
+    """One number a thread, or 16 bytes; groups of fewer and more channels than a warp has lanes."""
+    rng = np.random.default_rng(channels)
+    x = (3 + rng.standard_normal((3, 5, 7, channels))).astype(dtype)
+    dy = rng.standard_normal(x.shape).astype(dtype)
+    w, b = rng.standard_normal((2, channels)).astype(dtype)
+    options = {"activation": activation}
+
+    def grouped(x: Any, w: Any, b: Any, **options: Any) -> Any:
+        y, saved = kernels.group_norm(x, groups, w, b, return_saved=True, **options)
+        return y, *saved
+
+    def grouped_backward(dy: Any, x: Any, w: Any, *saved: Any, **options: Any) -> Any:
+        return kernels.group_norm_backward(dy, x, groups, w, saved=saved, **options)
+
+    _, mean, rstd = both(grouped, [x, w, b], **options)
+    both(grouped_backward, [dy, x, w, mean, rstd], bias=b, **options)
+    _, mean, rstd = both(kernels.batch_norm, [x, w, b, None, None], training=True, **options)
+    both(kernels.batch_norm_backward, [dy, x, w, mean, rstd], bias=b, **options)
+    both(kernels.batch_norm, [x, w, b, mean, rstd**-2.0], training=False, **options)
+
+
+@pytest.mark.parametrize("channels", [3, 8])
+@pytest.mark.parametrize("pool", ["max", "avg", "lp"])
+def test_pools_at_an_address_that_is_not_aligned(pool: str, channels: int) -> None:
+    x = np.random.default_rng(1).standard_normal(2 * 6 * 6 * channels + 1).astype(np.float32)
+    shape = (2, 6, 6, channels)
+    plain, shifted = hl.cuda.array(x[1:].reshape(shape)), hl.cuda.array(x)[1:].reshape(shape)
+    f = {"max": kernels.max_pool2d, "avg": kernels.avg_pool2d, "lp": kernels.lp_pool2d}[pool]
+    args = (2, 2) if pool == "lp" else (2,)
+    np.testing.assert_array_equal(f(plain, *args).numpy(), f(shifted, *args).numpy())
+
+
+def test_channels_at_an_address_that_is_not_aligned() -> None:
+    x, dy = np.random.default_rng(1).standard_normal((2, 6 * 8 + 1)).astype(np.float32)
+    plain = [hl.cuda.array(a[1:].reshape(6, 8)) for a in (x, dy)]
+    shifted = [hl.cuda.array(a)[1:].reshape(6, 8) for a in (x, dy)]
+    results = []
+    for x_, dy_ in (plain, shifted):
+        y, mean, rstd = kernels.batch_norm(x_, None, None, None, None, training=True)
+        dx, *_ = kernels.batch_norm_backward(dy_, x_, None, mean, rstd)
+        results.append([a.numpy() for a in (y, mean, rstd, dx)])
+    np.testing.assert_equal(*results)
+
+
 def test_lines_that_are_not_rows() -> None:
     x = np.random.default_rng(1).standard_normal((3, 50, 7)).astype(np.float32)
     y = both(kernels.softmax, [x], axis=1)

@@ -12,6 +12,12 @@ struct Offsets {
   int64_t at[N];
 };
 
+// Two numbers that belong together.
+template <class T>
+struct Both {
+  T a, b;
+};
+
 template <int N>
 __device__ Offsets<N> offsets(const ElementShape& s, int64_t index) {
   Offsets<N> o = {};
@@ -27,6 +33,24 @@ inline int64_t elements(const ElementShape& s) {
   int64_t n = 1;
   for (int d = 0; d < s.dims; ++d) n *= s.size[d];
   return n;
+}
+
+// to[offset] = make(load(offsets)) for every element of N operands, of which `to` is the last.
+template <class V>
+struct Loaded {
+  V v;
+  int64_t to;
+};
+template <int N, class To, class Load, class Make>
+void map_elements(const Ctx& ctx, const ElementShape& s, To* to, Load load, Make make) {
+  using V = decltype(load(Offsets<N>()));
+  each_ahead(
+      ctx, elements(s),
+      [=] __device__(int64_t i) {
+        const Offsets<N> o = offsets<N>(s, i);
+        return Loaded<V>{load(o), o.at[N - 1]};
+      },
+      [=] __device__(int64_t, const Loaded<V>& got) { to[got.to] = make(got.v); });
 }
 
 // f(offsets) for every element of N operands.

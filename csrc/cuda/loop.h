@@ -24,6 +24,34 @@ void each(const Ctx& ctx, int64_t n, F f) {
             f);
 }
 
+// use(i, load(i)) for every i in [0, n), with the loads of a thread's next four on their way at a time: what
+// reads one or two numbers for each i would otherwise wait for memory longer than it works.
+template <class Load, class Use>
+__global__ void __launch_bounds__(kThreads) ahead_kernel(int64_t n, Load load, Use use) {
+  constexpr int kAhead = 4;
+  const int64_t step = int64_t(gridDim.x) * kThreads * kAhead;
+  for (int64_t first = int64_t(blockIdx.x) * kThreads * kAhead + threadIdx.x; first < n;
+       first += step) {
+    decltype(load(first)) got[kAhead] = {};
+#pragma unroll
+    for (int e = 0; e < kAhead; ++e) {
+      if (first + e * kThreads < n) got[e] = load(first + e * kThreads);
+    }
+#pragma unroll 1  // `use` may be long
+    for (int e = 0; e < kAhead; ++e) {
+      if (first + e * kThreads < n) use(first + e * kThreads, got[0]);
+#pragma unroll
+      for (int i = 0; i + 1 < kAhead; ++i) got[i] = got[i + 1];
+    }
+  }
+}
+template <class Load, class Use>
+void each_ahead(const Ctx& ctx, int64_t n, Load load, Use use) {
+  if (n <= 0) return;
+  HL_LAUNCH((ahead_kernel<Load, Use>), grid_of(ceil_div(n, int64_t(4 * kThreads))), kThreads, 0,
+            ctx.stream, n, load, use);
+}
+
 // The last digit of `index` to the base `size`; the digits before it stay in index. A card divides
 // 32 bits several times faster than 64.
 __device__ inline int64_t split(int64_t& index, int64_t size) {

@@ -12,15 +12,9 @@
 // to whom follows from n alone: so do the bits.
 #pragma once
 
-#include "cuda/loop.h"
+#include "cuda/packs.h"
 
 namespace hl::cuda {
-
-template <class T>
-struct alignas(16) Pack {
-  static constexpr int kSize = 16 / int(sizeof(T));
-  T v[kSize];
-};
 
 // kLanes threads (up to a warp, or the block) with kPacks packs each of a row; 0: as many as it takes,
 // none of them kept.
@@ -46,7 +40,7 @@ struct RowGroup {
     __device__ Pack<T> pack(int64_t i, int64_t n) const {
       Pack<T> p;
       if (whole && i + kPack <= n) {
-        p = *reinterpret_cast<const Pack<T>*>(from + i);
+        p = Pack<T>::load(from + i);
       } else {
 #pragma unroll
         for (int e = 0; e < kPack; ++e) p.v[e] = from && i + e < n ? from[(i + e) * stride] : other;
@@ -99,7 +93,7 @@ struct RowGroup {
             if (i + e < n) made.v[e] = f(i + e, pack.v[e]...);
           }
           if (whole && i + kPack <= n) {
-            *reinterpret_cast<Pack<T>*>(to + i) = made;
+            made.store(to + i);
           } else {
 #pragma unroll
             for (int e = 0; e < kPack; ++e) {

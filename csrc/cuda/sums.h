@@ -32,10 +32,13 @@ struct SumOfTwo {
   __device__ void finish(int64_t o, const Two& p) const { use(o, p); }
 };
 
-// finish(S f(i) over [0, n)), by one thread; scratch of sum_bytes(1, n, false).
-inline int64_t sum_bytes(int64_t outputs, int64_t count, bool columns) {
-  return fold_cut(outputs, count, columns).pieces * outputs * int64_t(sizeof(Two));
+// What the sums below want of scratch.
+inline int64_t sum_bytes(int64_t outputs, int64_t count, bool columns, int pack = 1) {
+  const FoldCut cut = fold_cut(outputs / pack, count, columns);
+  return cut.pieces * outputs * int64_t(sizeof(Two));
 }
+
+// finish(S f(i) over [0, n)), by one thread; scratch of sum_bytes(1, n, false).
 template <class F, class Finish>
 void sum_all(const Ctx& ctx, int64_t n, unsigned char* scratch, F f, Finish finish) {
   const auto begin = [=] __device__(int64_t) { return 0; };
@@ -45,18 +48,52 @@ void sum_all(const Ctx& ctx, int64_t n, unsigned char* scratch, F f, Finish fini
   fold(ctx, fold_cut(1, n, false), Sum{begin, term, use}, scratch);
 }
 
-// S_r f(o, r, c) for every o and c, (outer, C), at `sums`; scratch of sum_bytes(outer C, rows, true).
+// ---- down columns ----------------------------------------------------------------------------------
+// A thread takes kPack columns beside each other: start(o, first column) makes what f knows of them,
+// f(that, r, add) calls add(e, two numbers) for column e of the pack in row r. The sums, (outer, C), go
+// to `sums`; scratch of sum_bytes(outer C, rows, true, kPack).
+template <int kPack, class Start, class F>
+struct PackSums {
+  struct Part {
+    Two v[kPack];
+  };
+  int64_t packs;  // of a row
+  Start begin;
+  F f;
+  Two* sums;
+  __device__ Part empty() const { return {}; }
+  __device__ auto start(int64_t i) const { return begin(i / packs, i % packs * kPack); }
+  template <class At>
+  __device__ void take(Part& p, const At& at, int64_t r) const {
+    f(at, r, [&](int e, const Two& term) { p.v[e].a += term.a, p.v[e].b += term.b; });
+  }
+  __device__ void merge(Part& p, const Part& q) const {
+#pragma unroll
+    for (int e = 0; e < kPack; ++e) p.v[e].a += q.v[e].a, p.v[e].b += q.v[e].b;
+  }
+  __device__ void finish(int64_t i, const Part& p) const {
+#pragma unroll
+    for (int e = 0; e < kPack; ++e) sums[i * kPack + e] = p.v[e];
+  }
+};
+template <int kPack, class Start, class F>
+void sum_packs(const Ctx& ctx, int64_t outer, int64_t rows, int64_t C, unsigned char* scratch,
+               Two* sums, Start start, F f) {
+  fold(ctx, fold_cut(outer * C / kPack, rows, true),
+       PackSums<kPack, Start, F>{C / kPack, start, f, sums}, scratch);
+}
+
+// S_r f(o, r, c), a column a thread.
 struct ColumnAt {
   int64_t o, c;
 };
 template <class F>
 void sum_columns(const Ctx& ctx, int64_t outer, int64_t rows, int64_t C, unsigned char* scratch,
                  Two* sums, F f) {
-  const auto begin = [=] __device__(int64_t i) { return ColumnAt{i / C, i % C}; };
-  const auto term = [=] __device__(const ColumnAt& at, int64_t r) { return f(at.o, r, at.c); };
-  const auto use = [=] __device__(int64_t i, const Two& sum) { sums[i] = sum; };
-  using Sum = SumOfTwo<decltype(begin), decltype(term), decltype(use)>;
-  fold(ctx, fold_cut(outer * C, rows, true), Sum{begin, term, use}, scratch);
+  sum_packs<1>(
+      ctx, outer, rows, C, scratch, sums,
+      [=] __device__(int64_t o, int64_t c) { return ColumnAt{o, c}; },
+      [=] __device__(const ColumnAt& at, int64_t r, auto add) { add(0, f(at.o, r, at.c)); });
 }
 
 }  // namespace hl::cuda

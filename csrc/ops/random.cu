@@ -1,6 +1,7 @@
 #include "ops/random.h"
 
 #include "cuda/kernel.h"
+#include "cuda/packs.h"
 #include "cuda/philox.h"
 #include "cuda/sort.h"
 
@@ -228,11 +229,21 @@ void dropout(Ctx& ctx, const DropoutShape& s, const Dropper<T>& drop, const T* x
     });
     return;
   }
+  const bool x_whole = all_aligned({x}), y_whole = all_aligned({y});
   each(ctx, ceil_div(n, int64_t(4)), [=] __device__(int64_t block) {
+    using P = Pack<T>;
     const PhiloxBlock b = philox(draw, uint64_t(block));
+    const int64_t first = 4 * block;
+    if (first + 4 > n) {
+      for (int64_t i = first; i < n; ++i) y[i] = drop(x[i], b.word[i - first]);
+      return;
+    }
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if (4 * block + i < n) y[4 * block + i] = drop(x[4 * block + i], b.word[i]);
+    for (int i = 0; i < 4; i += P::kSize) {
+      P v = P::load(x + first + i, x_whole);
+#pragma unroll
+      for (int e = 0; e < P::kSize; ++e) v.v[e] = drop(v.v[e], b.word[i + e]);
+      v.store(y + first + i, y_whole);
     }
   });
 }

@@ -98,9 +98,12 @@ template <class T>
 void binary_forward(Ctx& ctx, const ElementShape& s, const T* a, const T* b, T* y) {
   const BinaryOp op = BinaryOp(s.op);
   const T number = T(s.p0);
-  each_element<3>(ctx, s, [=] __device__(const Offsets<3>& o) {
-    y[o.at[2]] = binary(op, a ? a[o.at[0]] : number, b ? b[o.at[1]] : number);
-  });
+  map_elements<3>(
+      ctx, s, y,
+      [=] __device__(const Offsets<3>& o) {
+        return Both<T>{a ? a[o.at[0]] : number, b ? b[o.at[1]] : number};
+      },
+      [=] __device__(const Both<T>& v) { return binary(op, v.a, v.b); });
 }
 
 template <class T>

@@ -39,9 +39,9 @@ template <class T>
 void compare_as(Ctx& ctx, const ElementShape& s, const void* a_in, const void* b_in, uint8_t* y) {
   const T *a = static_cast<const T*>(a_in), *b = static_cast<const T*>(b_in);
   const CompareOp op = CompareOp(s.op);
-  each_element<3>(ctx, s, [=] __device__(const Offsets<3>& o) {
-    y[o.at[2]] = holds(op, a[o.at[0]], b[o.at[1]]);
-  });
+  map_elements<3>(
+      ctx, s, y, [=] __device__(const Offsets<3>& o) { return Both<T>{a[o.at[0]], b[o.at[1]]}; },
+      [=] __device__(const Both<T>& v) { return uint8_t(holds(op, v.a, v.b)); });
 }
 
 Plan compare_plan(const ElementShape& s) { return element_plan(s, 2, item_of(s.type)); }
@@ -66,9 +66,10 @@ void where_as(Ctx& ctx, const ElementShape& s, const uint8_t* mask, const void* 
               const void* b_in, void* y_out) {
   const Word *a = static_cast<const Word*>(a_in), *b = static_cast<const Word*>(b_in);
   Word* y = static_cast<Word*>(y_out);
-  each_element<4>(ctx, s, [=] __device__(const Offsets<4>& o) {
-    y[o.at[3]] = mask[o.at[0]] ? a[o.at[1]] : b[o.at[2]];
-  });
+  map_elements<4>(
+      ctx, s, y,
+      [=] __device__(const Offsets<4>& o) { return mask[o.at[0]] ? a[o.at[1]] : b[o.at[2]]; },
+      [=] __device__(Word v) { return v; });
 }
 
 Plan where_plan(const ElementShape& s) { return element_plan(s, 4, item_of(s.type)); }

@@ -29,24 +29,27 @@ template <class T>
 void unary_forward(Ctx& ctx, const ElementShape& s, const T* x, T* y) {
   const UnaryOp op = UnaryOp(s.op);
   const T p0 = T(s.p0), p1 = T(s.p1);
-  each_element<2>(
-      ctx, s, [=] __device__(const Offsets<2>& o) { y[o.at[1]] = unary(op, x[o.at[0]], p0, p1); });
+  map_elements<2>(
+      ctx, s, y, [=] __device__(const Offsets<2>& o) { return x[o.at[0]]; },
+      [=] __device__(T v) { return unary(op, v, p0, p1); });
 }
 
 template <class T>
 void unary_backward(Ctx& ctx, const ElementShape& s, const T* dy, const T* saved, T* dx) {
   const UnaryOp op = UnaryOp(s.op);
   const T p0 = T(s.p0), p1 = T(s.p1);
-  each_element<3>(ctx, s, [=] __device__(const Offsets<3>& o) {
-    dx[o.at[2]] = unary_gradient(op, dy[o.at[0]], saved[o.at[1]], p0, p1);
-  });
+  map_elements<3>(
+      ctx, s, dx,
+      [=] __device__(const Offsets<3>& o) { return Both<T>{dy[o.at[0]], saved[o.at[1]]}; },
+      [=] __device__(const Both<T>& v) { return unary_gradient(op, v.a, v.b, p0, p1); });
 }
 
 template <class T>
 void axpy(Ctx& ctx, const ElementShape& s, const T* x, T* y) {
   const T factor = T(s.p0);
-  each_element<2>(ctx, s,
-                  [=] __device__(const Offsets<2>& o) { y[o.at[1]] += factor * x[o.at[0]]; });
+  map_elements<2>(
+      ctx, s, y, [=] __device__(const Offsets<2>& o) { return Both<T>{x[o.at[0]], y[o.at[1]]}; },
+      [=] __device__(const Both<T>& v) { return v.b + factor * v.a; });
 }
 
 template <class T>

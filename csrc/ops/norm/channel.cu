@@ -1,4 +1,8 @@
+// Norms over channels, which are the last axis: statistics are sums down columns, the rest goes element by
+// element. A thread takes 16 bytes of channels beside each other.
+#include "cuda/divide.h"
 #include "cuda/kernel.h"
+#include "cuda/packs.h"
 #include "cuda/sums.h"
 #include "cuda/unary.h"
 #include "ops/norm/norm.h"
@@ -6,28 +10,37 @@
 namespace hl::cuda {
 namespace {
 
-// Scratch of a call.
+template <class T>
+int pack_of(const ChannelNormShape& s) {
+  return with_packs<T>(s.C, [](auto size) { return int(size); });
+}
+
+// Scratch of a call. What is known of a channel lies there for every channel of every sample, so that
+// nobody has to look up its group.
 template <class T>
 struct Scratch {
-  Two *groups, *sums;  // of every group, of every sample's channel
-  T *m, *a, *shift;    // of every sample's channel
+  Two *moments, *sums;  // of every group, of every channel
+  T *mean, *scale, *shift, *slope, *offset;
   unsigned char* part;
   int64_t bytes;
 
   Scratch(unsigned char* at, const ChannelNormShape& s)
-      : groups(reinterpret_cast<Two*>(at)),
-        sums(groups + s.outer * s.groups),
-        m(reinterpret_cast<T*>(sums + s.outer * s.C)),
-        a(m + s.outer * s.C),
-        shift(a + s.outer * s.C),
-        part(reinterpret_cast<unsigned char*>(shift + 2 * s.outer * s.C)),
-        bytes((part - at) + sum_bytes(s.outer * s.C, s.rows, true)) {}
+      : moments(reinterpret_cast<Two*>(at)),
+        sums(moments + s.outer * s.groups),
+        mean(reinterpret_cast<T*>(sums + s.outer * s.C)),
+        scale(mean + s.outer * s.C),
+        shift(scale + s.outer * s.C),
+        slope(shift + s.outer * s.C),
+        offset(slope + s.outer * s.C),
+        part(reinterpret_cast<unsigned char*>(offset + s.outer * (s.C + s.C % 2))),
+        bytes((part - at) + sum_bytes(s.outer * s.C, s.rows, true, pack_of<T>(s))) {}
 };
 
 template <class T>
 Plan channel_plan(const ChannelNormShape& s, int passes) {
   const double n = double(s.outer) * double(s.rows) * double(s.C);
-  return {"columns, then elements", nullptr, {1, 1, 1}, Scratch<T>(nullptr, s).bytes, 0, 4 * n,
+  return {"columns, then elements",     nullptr, {1, 1, pack_of<T>(s)},
+          Scratch<T>(nullptr, s).bytes, 0,       4 * n,
           passes * n * sizeof(T)};
 }
 template <class T>
@@ -44,39 +57,73 @@ __device__ int64_t affine_at(const ChannelNormShape& s, int64_t i) {
   return s.per_sample ? i : i % s.C;
 }
 
-// Sums of x - k and (x - k)^2, k the column's first number, to mean and variance of the groups.
-template <class T>
-__device__ Two group_moments(const ChannelNormShape& s, const T* x, const Two* sums, int64_t i) {
-  const int64_t size = s.C / s.groups, o = i / s.groups, first = i % s.groups * size;
-  const double n = double(s.rows);
-  double mean = 0, squares = 0, before = 0;
-  for (int64_t c = first; c < first + size; ++c, before += n) {
-    const Two sum = sums[o * s.C + c];
-    const double shift = sum.a / n, m = double(x[o * s.rows * s.C + c]) + shift;
-    const double gap = m - mean, all = before + n;
-    squares += (sum.b - sum.a * shift) + gap * gap * (before * n / all);
-    mean += gap * (n / all);
-  }
-  const double var = squares / (n * double(size));
-  return {mean, var > 0 || var != var ? var : 0};
+// f(group, its first channel, counted over all samples, lane) for every group, by a warp each.
+template <class F>
+void each_group(const Ctx& ctx, const ChannelNormShape& s, F f) {
+  const int64_t size = s.C / s.groups;
+  each(ctx, s.outer * s.groups * kWarp,
+       [=] __device__(int64_t i) { f(i / kWarp, i / kWarp * size, int(i % kWarp)); });
 }
 
-template <class T>
-void channel_norm_forward(Ctx& ctx, const ChannelNormShape& s, const T* x, const T* w, const T* b,
-                          T* running_mean, T* running_var, T* y, T* mean, T* rstd) {
+// f(place, its channel counted over all samples) for packs of kPack channels of every row.
+template <int kPack, class F>
+void each_pack(const Ctx& ctx, const ChannelNormShape& s, F f) {
+  const Divider packs = divide_by(s.C / kPack), rows = divide_by(s.rows);
+  const int64_t C = s.C;
+  each(ctx, s.outer * s.rows * (s.C / kPack), [=] __device__(int64_t i) {
+    int64_t row = i;
+    const int64_t c = last_index(row, packs) * kPack;
+    f(i * kPack, quotient(row, rows) * C + c);
+  });
+}
+
+template <class T, int kPack>
+struct ForwardColumns {
+  int64_t at;
+  Pack<T, kPack> first;
+};
+
+template <class T, int kPack>
+void forward(Ctx& ctx, const ChannelNormShape& s, const T* x, const T* w, const T* b,
+             T* running_mean, T* running_var, T* y, T* mean, T* rstd) {
+  using P = Pack<T, kPack>;
   const Scratch<T> scratch(ctx.shared, s);
-  Two *moments = scratch.groups, *sums = scratch.sums;
-  T *m = scratch.m, *a = scratch.a, *shift = scratch.shift;
-  const int64_t size = s.C / s.groups, sample = s.rows * s.C;
+  Two *moments = scratch.moments, *sums = scratch.sums;
+  T *m = scratch.mean, *a = scratch.scale, *shift = scratch.shift;
+  const int64_t size = s.C / s.groups, sample = s.rows * s.C, C = s.C;
+  const bool x_whole = all_aligned({x}), y_whole = all_aligned({y});
   if (!s.given) {
-    sum_columns(ctx, s.outer, s.rows, s.C, scratch.part, sums,
-                [=] __device__(int64_t o, int64_t r, int64_t c) {
-                  const T* from = x + o * sample + c;
-                  const double d = double(from[r * s.C]) - double(from[0]);
-                  return Two{d, d * d};
-                });
-    each(ctx, s.outer * s.groups,
-         [=] __device__(int64_t i) { moments[i] = group_moments(s, x, sums, i); });
+    // Of x - k and (x - k)^2, k the column's first number.
+    sum_packs<kPack>(
+        ctx, s.outer, s.rows, s.C, scratch.part, sums,
+        [=] __device__(int64_t o, int64_t c) {
+          return ForwardColumns<T, kPack>{o * sample + c, P::load(x + o * sample + c, x_whole)};
+        },
+        [=] __device__(const ForwardColumns<T, kPack>& column, int64_t r, auto add) {
+          const P v = P::load(x + column.at + r * C, x_whole);
+#pragma unroll
+          for (int e = 0; e < kPack; ++e) {
+            const double d = double(v.v[e]) - double(column.first.v[e]);
+            add(e, {d, d * d});
+          }
+        });
+    each_group(ctx, s, [=] __device__(int64_t group, int64_t channel, int lane) {
+      // The channels of a group have equally many numbers: the mean is the mean of means.
+      const double n = double(s.rows), channels = double(size);
+      const T* first = x + channel / C * sample + channel % C;
+      double means = 0, squares = 0;
+      for (int64_t c = lane; c < size; c += kWarp) {
+        means += double(first[c]) + sums[channel + c].a / n;
+      }
+      const double mean_of_all = warp_reduce(means, Plus()) / channels;
+      for (int64_t c = lane; c < size; c += kWarp) {
+        const Two sum = sums[channel + c];
+        const double off = sum.a / n, gap = double(first[c]) + off - mean_of_all;
+        squares += (sum.b - sum.a * off) + n * gap * gap;
+      }
+      const double var = warp_reduce(squares, Plus()) / (n * channels);
+      if (lane == 0) moments[group] = {mean_of_all, var > 0 || var != var ? var : 0};
+    });
   }
   each(ctx, s.outer * s.C, [=] __device__(int64_t i) {
     const int64_t o = i / s.C, c = i % s.C, group = o * s.groups + c / size, at = affine_at(s, i);
@@ -104,63 +151,135 @@ void channel_norm_forward(Ctx& ctx, const ChannelNormShape& s, const T* x, const
       if (running_var) running_var[c] = T(keep * double(running_var[c]) + take * all_vars);
     });
   }
-  each(ctx, s.outer * sample, [=] __device__(int64_t i) {
-    const int64_t at = i / sample * s.C + i % s.C;
-    y[i] = activate(s.activation, (x[i] - m[at]) * a[at] + shift[at], s.p0, s.p1);
+  each_pack<kPack>(ctx, s, [=] __device__(int64_t i, int64_t channel) {
+    P z = P::load(x + i, x_whole);
+    const P centre = P::load(m + channel), scale = P::load(a + channel),
+            by = P::load(shift + channel);
+#pragma unroll
+    for (int e = 0; e < kPack; ++e) z.v[e] = (z.v[e] - centre.v[e]) * scale.v[e] + by.v[e];
+    if (s.activation != kNoActivation) {
+      z.replace([=](T v) { return activate(s.activation, v, s.p0, s.p1); });
+    }
+    z.store(y + i, y_whole);
+  });
+}
+
+template <class T>
+void channel_norm_forward(Ctx& ctx, const ChannelNormShape& s, const T* x, const T* w, const T* b,
+                          T* running_mean, T* running_var, T* y, T* mean, T* rstd) {
+  with_packs<T>(s.C, [&](auto size) {
+    forward<T, size>(ctx, s, x, w, b, running_mean, running_var, y, mean, rstd);
+  });
+}
+
+template <class T, int kPack>
+struct BackwardColumns {
+  int64_t at;
+  Pack<T, kPack> mean, scale, bias;
+};
+
+template <class T, int kPack>
+void backward(Ctx& ctx, const ChannelNormShape& s, const T* dy, const T* x, const T* w, const T* b,
+              const T* mean, const T* rstd, T* dx, T* dw, T* db) {
+  using P = Pack<T, kPack>;
+  using Columns = BackwardColumns<T, kPack>;
+  const int64_t size = s.C / s.groups, sample = s.rows * s.C, C = s.C;
+  const bool dy_whole = all_aligned({dy}), x_whole = all_aligned({x}), dx_whole = all_aligned({dx});
+  // dx = dz scale + (x - m) slope + offset, scale = rstd w
+  const Scratch<T> scratch(ctx.shared, s);
+  Two* sums = scratch.sums;
+  T *m = scratch.mean, *a = scratch.scale, *bias = scratch.shift;
+  T *slope = scratch.slope, *offset = scratch.offset;
+  each(ctx, s.outer * s.C, [=] __device__(int64_t i) {
+    const int64_t group = i / C * s.groups + i % C / size, at = affine_at(s, i);
+    m[i] = mean[group];
+    a[i] = w ? rstd[group] * w[at] : rstd[group];
+    bias[i] = b ? b[at] : T(0);
+  });
+  const auto known_of = [=] __device__(int64_t at, int64_t channel) {
+    return Columns{at, P::load(m + channel), P::load(a + channel), P::load(bias + channel)};
+  };
+  // dz of the pack at i, and x - m.
+  const auto gradient = [=] __device__(const Columns& known, int64_t i, P& from_mean) {
+    P g = P::load(dy + i, dy_whole);
+    from_mean = P::load(x + i, x_whole);
+#pragma unroll
+    for (int e = 0; e < kPack; ++e) from_mean.v[e] -= known.mean.v[e];
+    if (s.activation != kNoActivation) {
+      P z;
+#pragma unroll
+      for (int e = 0; e < kPack; ++e) {
+        z.v[e] = from_mean.v[e] * known.scale.v[e] + known.bias.v[e];
+      }
+      g.replace(
+          [=](T by, T at) {
+            const T saved = s.act_from_y ? activate(s.activation, at, s.p0, s.p1) : at;
+            return activate_gradient(s.activation, by, saved, s.p0, s.p1);
+          },
+          z);
+    }
+    return g;
+  };
+  if (dw || db || !s.given) {
+    sum_packs<kPack>(
+        ctx, s.outer, s.rows, s.C, scratch.part, sums,
+        [=] __device__(int64_t o, int64_t c) { return known_of(o * sample + c, o * C + c); },
+        [=] __device__(const Columns& known, int64_t r, auto add) {
+          P from_mean;
+          const P g = gradient(known, known.at + r * C, from_mean);
+#pragma unroll
+          for (int e = 0; e < kPack; ++e) {
+            add(e, {double(g.v[e]), double(g.v[e]) * double(from_mean.v[e])});
+          }
+        });
+    const int64_t results = s.per_sample ? s.outer : 1, summed = s.per_sample ? 1 : s.outer;
+    each(ctx, dw || db ? results * s.C : 0, [=] __device__(int64_t i) {
+      double weight = 0, bias_sum = 0;
+      for (int64_t k = 0; k < summed; ++k) {
+        const int64_t o = i / s.C + k, c = i % s.C;
+        const Two sum = sums[o * s.C + c];
+        bias_sum += sum.a, weight += sum.b * double(rstd[o * s.groups + c / size]);
+      }
+      if (db) db[i] = T(bias_sum);
+      if (dw) dw[i] = T(weight);
+    });
+    if (!s.given) {
+      each_group(ctx, s, [=] __device__(int64_t group, int64_t channel, int lane) {
+        const double share = 1 / (double(s.rows) * double(size)), r = double(rstd[group]);
+        double sum = 0, product = 0;
+        for (int64_t c = channel + lane; c < channel + size; c += kWarp) {
+          const double weight = w ? double(w[affine_at(s, c)]) : 1;
+          sum += weight * sums[c].a, product += weight * sums[c].b;
+        }
+        sum = warp_reduce(sum, Plus()), product = warp_reduce(product, Plus());
+        for (int64_t c = channel + lane; c < channel + size; c += kWarp) {
+          slope[c] = T(-r * r * r * product * share);
+          offset[c] = T(-r * sum * share);
+        }
+      });
+    }
+  }
+  if (!dx) return;
+  each_pack<kPack>(ctx, s, [=] __device__(int64_t i, int64_t channel) {
+    const Columns known = known_of(i, channel);
+    P from_mean;
+    P g = gradient(known, i, from_mean);
+#pragma unroll
+    for (int e = 0; e < kPack; ++e) g.v[e] *= known.scale.v[e];
+    if (!s.given) {
+      const P steep = P::load(slope + channel), by = P::load(offset + channel);
+#pragma unroll
+      for (int e = 0; e < kPack; ++e) g.v[e] += from_mean.v[e] * steep.v[e] + by.v[e];
+    }
+    g.store(dx + i, dx_whole);
   });
 }
 
 template <class T>
 void channel_norm_backward(Ctx& ctx, const ChannelNormShape& s, const T* dy, const T* x, const T* w,
                            const T* b, const T* mean, const T* rstd, T* dx, T* dw, T* db) {
-  const int64_t size = s.C / s.groups, sample = s.rows * s.C;
-  // dx = dz rstd w + (x - m) slope + shift
-  const Scratch<T> scratch(ctx.shared, s);
-  Two *slopes = scratch.groups, *sums = scratch.sums;
-  const auto dz = [=] __device__(int64_t i, int64_t channel, int64_t group) {
-    if (s.activation == kNoActivation) return dy[i];
-    const int64_t at = affine_at(s, channel);
-    const T scale = w ? rstd[group] * w[at] : rstd[group];
-    const T z = (x[i] - mean[group]) * scale + (b ? b[at] : T(0));
-    const T saved = s.act_from_y ? activate(s.activation, z, s.p0, s.p1) : z;
-    return activate_gradient(s.activation, dy[i], saved, s.p0, s.p1);
-  };
-  if (dw || db || !s.given) {
-    sum_columns(ctx, s.outer, s.rows, s.C, scratch.part, sums,
-                [=] __device__(int64_t o, int64_t r, int64_t c) {
-                  const int64_t i = o * sample + r * s.C + c, group = o * s.groups + c / size;
-                  const double g = double(dz(i, o * s.C + c, group));
-                  return Two{g, g * double(x[i] - mean[group])};
-                });
-    const int64_t results = s.per_sample ? s.outer : 1, summed = s.per_sample ? 1 : s.outer;
-    each(ctx, dw || db ? results * s.C : 0, [=] __device__(int64_t i) {
-      double weight = 0, bias = 0;
-      for (int64_t k = 0; k < summed; ++k) {
-        const int64_t o = i / s.C + k, c = i % s.C;
-        const Two sum = sums[o * s.C + c];
-        bias += sum.a, weight += sum.b * double(rstd[o * s.groups + c / size]);
-      }
-      if (db) db[i] = T(bias);
-      if (dw) dw[i] = T(weight);
-    });
-    each(ctx, s.given ? 0 : s.outer * s.groups, [=] __device__(int64_t i) {
-      const double share = 1 / (double(s.rows) * double(size)), r = double(rstd[i]);
-      double sum = 0, product = 0;
-      for (int64_t c = i % s.groups * size, k = 0; k < size; ++k, ++c) {
-        const int64_t channel = i / s.groups * s.C + c;
-        const double weight = w ? double(w[affine_at(s, channel)]) : 1;
-        sum += weight * sums[channel].a, product += weight * sums[channel].b;
-      }
-      slopes[i] = {-r * r * r * product * share, -r * sum * share};
-    });
-  }
-  each(ctx, dx ? s.outer * sample : 0, [=] __device__(int64_t i) {
-    const int64_t channel = i / sample * s.C + i % s.C,
-                  group = i / sample * s.groups + i % s.C / size;
-    const T r = rstd[group], scale = w ? r * w[affine_at(s, channel)] : r;
-    const T g = dz(i, channel, group) * scale;
-    dx[i] = s.given ? g : g + ((x[i] - mean[group]) * T(slopes[group].a) + T(slopes[group].b));
-  });
+  with_packs<T>(s.C,
+                [&](auto size) { backward<T, size>(ctx, s, dy, x, w, b, mean, rstd, dx, dw, db); });
 }
 
 HL_CUDA_KERNEL(channel_norm_forward);
