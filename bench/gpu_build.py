@@ -26,11 +26,12 @@ def flags(folder: Path, archs: Iterable[str]) -> list[str]:
     """What every source is compiled with; the hashes of the sources go to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "source_hashes.h").write_text(source_hash.header())
-    real = ";".join(f"{arch}-real" for arch in archs)
+    real = " ".join(f"{arch}-real" for arch in archs)
     made_by = f"nvcc {nvcc_version()}, compute capability {real}"
     return [
         *("-std=c++20", "--extended-lambda", "-O3", f'-DHL_CUDA_BUILD="{made_by}"'),
         *("-Xcompiler", "-fPIC,-fvisibility=hidden,-Wall,-Wextra", f"-I{CSRC}", f"-I{folder}"),
+        "--compress-mode=size",
     ]
 
 

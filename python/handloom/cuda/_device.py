@@ -53,11 +53,11 @@ def runs_on(build: str, capability: tuple[int, int]) -> bool:
     newer cards; "90a" on 9.0 alone. "80" is both, "80-real" machine code, "80-virtual" PTX.
 
     Args:
-        build: As in "nvcc 13.0.88, compute capability 75-real;80".
+        build: As in "nvcc 13.0.88, compute capability 75-real 80".
         capability: The card's, as in (8, 6).
     """
     _, _, listed = build.rpartition("compute capability ")
-    for arch in filter(None, listed.split(";")):
+    for arch in listed.split():
         name, _, kind = arch.partition("-")
         exact = name.endswith("a")
         major, minor = divmod(int(name.rstrip("a")), 10)
