@@ -330,3 +330,9 @@ def test_the_receptive_field_is_what_a_pixel_depends_on() -> None:
     assert tuple(seen.max(0) - seen.min(0) + 1) == sizes
     with pytest.raises(ValueError, match="spreads"):
         nn.utils.receptive_field(nn.ConvTranspose2d(1, 1, 2))
+
+
+@pytest.mark.parametrize("padding", ["sam", (1, 2, 3), -1, ((1, 2),)])
+def test_a_layer_tells_of_a_wrong_padding_when_it_is_made(padding: Any) -> None:
+    with pytest.raises(ValueError, match=r"Conv2d: padding is"):
+        nn.Conv2d(3, 4, 3, padding=padding)

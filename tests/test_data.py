@@ -398,3 +398,9 @@ def test_importing_data_loads_no_heavy_module():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_a_loader_shows_what_it_loads() -> None:
+    loader = data.DataLoader(data.TensorDataset(np.zeros((10, 2))), 4, seed=3, shuffle=True)
+    want = "DataLoader(TensorDataset((10, 2) float64), 3 batches of 4, seed=3, shuffle=True)"
+    assert repr(loader) == want

@@ -158,3 +158,16 @@ def test_alibi_takes_its_slope_for_each_step():
     y = kernels.attention(q, k, v, slopes=slopes, causal=True)
     z = kernels.attention(q, k, v, bias=-slopes[:, None, None] * distance, causal=True)
     np.testing.assert_allclose(y, z, rtol=1e-12)
+
+
+def test_an_index_outside_names_the_function_that_was_called() -> None:
+    table = np.zeros((5, 3), np.float32)
+    bad = np.array([0, 7])
+    for call, name in (
+        (lambda: F.embedding(bad, hl.tensor(table)), "embedding"),
+        (lambda: kernels.embedding(bad, table), "embedding"),
+        (lambda: kernels.take(table, bad), "take"),
+        (lambda: kernels.take(table.T.copy(), bad, axis=1), "take"),
+    ):
+        with pytest.raises(ValueError, match=rf"^{name}: indices\[1\] is 7"):
+            call()

@@ -408,3 +408,8 @@ def test_padding_layers():
         ValueError, match=r"ZeroPad2d: padding is \(1, 2\), expected one number or 4"
     ):
         nn.ZeroPad2d((1, 2))
+
+
+def test_a_factor_beyond_all_sizes() -> None:
+    with pytest.raises(ValueError, match=r"interpolate: scale_factor is 1e\+30, expected sizes"):
+        kernels.interpolate(np.zeros((1, 4, 4, 2), np.float32), scale_factor=1e30)

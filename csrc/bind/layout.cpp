@@ -251,10 +251,11 @@ py::object pad_backward(py::handle dy_in, const Pairs& pairs, int mode) {
 }
 
 // ---- by index ----------------------------------------------------------------------------------
-py::object take_rows(py::handle table_in, py::handle indices_in) {
-  const Array table("take_rows", "table", table_in), index("take_rows", "indices", indices_in);
+py::object take_rows(py::handle table_in, py::handle indices_in, const std::string& name) {
+  const char* op = name.c_str();
+  const Array table(op, "table", table_in), index(op, "indices", indices_in);
   require_plain(table).require_contiguous();
-  if (table.ndim < 1) value_error("take_rows", "table has no axis, expected (V, ...)");
+  if (table.ndim < 1) value_error(op, "table has no axis, expected (V, ...)");
   Indices at(index);
   at.require_range(table.shape[0]);
   Dims shape = index.dims();
@@ -409,7 +410,8 @@ void register_layout(py::module_& m) {
   m.attr("pad_modes") = modes;
   define(m, "pad", &pad, py::arg("x"), py::arg("pairs"), py::arg("mode"), py::arg("value"));
   define(m, "pad_backward", &pad_backward, py::arg("dy"), py::arg("pairs"), py::arg("mode"));
-  define(m, "take_rows", &take_rows, py::arg("table"), py::arg("indices"));
+  define(m, "take_rows", &take_rows, py::arg("table"), py::arg("indices"),
+         py::arg("op") = "take_rows");
   define(m, "scatter_add_rows", &scatter_add_rows, py::arg("dy"), py::arg("indices"),
          py::arg("num_rows"));
   define(m, "gather", &gather, py::arg("x"), py::arg("index"), py::arg("axis"));

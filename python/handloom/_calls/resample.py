@@ -8,6 +8,8 @@ from typing import cast
 
 import numpy as np
 
+from handloom._calls.window import MOST
+
 Sizes = int | Sequence[int]
 Factors = float | Sequence[float]
 
@@ -76,6 +78,8 @@ def sizes_of(
         raise ValueError(
             f"{op}: scale_factor is {scale_factor}, which leaves {made} of {tuple(spatial)}"
         )
+    if max(made) >= MOST:
+        raise ValueError(f"{op}: scale_factor is {scale_factor}, expected sizes below 2**31")
     return made, None if recompute else factors
 
 

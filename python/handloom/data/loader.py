@@ -97,6 +97,10 @@ class DataLoader:
                 f"{len(dataset)} samples"
             )
 
+    def __repr__(self) -> str:
+        batches = f"{len(self)} batches of {self.batch_size}"
+        return f"DataLoader({self.dataset!r}, {batches}, seed={self.seed}, shuffle={self.shuffle})"
+
     def __len__(self) -> int:
         """Returns the number of batches in an epoch."""
         n = len(self.dataset)

@@ -134,11 +134,11 @@ def take(x: Array, indices: Array, *, axis: int = 0) -> Array:
     """
     require_arrays("take", x=x, indices=indices)
     if axis == 0:
-        return _C.take_rows(x, indices)
+        return _C.take_rows(x, indices, "take")
     if not -x.ndim <= axis < x.ndim:
         raise ValueError(f"take: axis is {axis}, but x has shape {x.shape}")
     axis %= x.ndim
-    rows = _C.take_rows(_C.copy(np.moveaxis(x, axis, 0)), indices)
+    rows = _C.take_rows(_C.copy(np.moveaxis(x, axis, 0)), indices, "take")
     places = range(indices.ndim)
     return _C.copy(np.moveaxis(rows, tuple(places), tuple(axis + i for i in places)))
 
@@ -179,7 +179,7 @@ def embedding(indices: Array, w: Array, *, padding_idx: int | None = None) -> Ar
     if w.ndim != 2:
         raise ValueError(f"embedding: w has shape {w.shape}, expected (V, E)")
     _padding_row("embedding", padding_idx, len(w))
-    return _C.take_rows(w, indices)
+    return _C.take_rows(w, indices, "embedding")
 
 
 def embedding_backward(

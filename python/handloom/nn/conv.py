@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from handloom import ops
-from handloom._calls.window import Padding, Sizes, per_axis
+from handloom._calls.window import Padding, Sizes, pad_pairs, per_axis
 from handloom.nn import init
 from handloom.nn.module import Module
 from handloom.nn.parameter import Parameter
@@ -114,6 +114,11 @@ class _Conv(_ConvBase):
         super().__init__(
             in_channels, out_channels, kernel_size, stride, dilation, groups, bias, activation,
             dtype,
+        )  # fmt: skip
+        # Unknown names and forms are told here; what depends on the input's size, by the call.
+        pad_pairs(
+            type(self).__name__, padding, self.kernel_size, self.kernel_size, self.stride,
+            self.dilation,
         )  # fmt: skip
         self.padding = padding
         self.padding_mode = padding_mode

@@ -46,7 +46,7 @@ class TakeRows(Function):
 
     def forward(ctx, table: Array, indices: Array) -> Array:
         ctx.indices, ctx.rows = indices, table.shape[0]
-        return _C.take_rows(dense(table), indices)
+        return _C.take_rows(dense(table), indices, ctx.name)
 
     def backward(ctx, dy: Array) -> Array:
         return _C.scatter_add_rows(dense(dy), ctx.indices, ctx.rows)
