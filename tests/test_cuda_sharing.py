@@ -109,6 +109,21 @@ def test_a_read_only_array_stays_so():
     assert not hl.cuda.array(foreign).flags.writeable
 
 
+def test_arrays_outlive_the_stream_that_they_were_made_on():
+    x = hl.cuda.array(numbers(5, 7))
+    kept = []
+    for _ in range(3):
+        side = hl.cuda.Stream()
+        with hl.cuda.stream(side):
+            inner = kernels.softmax(x)
+            kept.append(kernels.softmax(inner))
+            del inner
+        del side
+    np.testing.assert_array_equal(kept[0].numpy(), kept[2].numpy())
+    del kept, x
+    hl.cuda.synchronize()
+
+
 def test_streams_and_events():
     x = numbers(5, 7)
     side = hl.cuda.Stream()

@@ -37,9 +37,17 @@ struct Block {
   uint64_t capture;  // the number of the capture that it was made in, or 0
 };
 
+// A block is free behind what this thread has queued, which may read it, and behind the stream that it was
+// made on; where that one is in use no more, hl.cuda.stream has made the library's own wait for it. What was
+// made in a capture goes back to the graph.
 void free_block(void* p) {
   auto* block = static_cast<Block*>(p);
-  gpu()->release(block->device, block->stream, block->data);
+  const int device = block->device;
+  void* own = own_gpu_stream(device);
+  void* on = capturing() ? own : gpu_stream(device);
+  void* made = gpu_stream_in_use(device, block->stream) ? block->stream : own;
+  if (made != on && block->capture == 0) gpu()->stream_wait(device, on, made);
+  gpu()->release(device, on, block->data);
   int ignored;
   gpu()->last_error(&ignored);  // nobody to tell
   delete block;

@@ -2,8 +2,10 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <mutex>
 #include <string>
+#include <vector>
 
 namespace hl {
 namespace {
@@ -14,6 +16,8 @@ bool g_tried = false;
 std::string g_why;
 void* g_streams[kMaxGpus] = {};  // the library's own, never destroyed: arrays may outlive all else
 thread_local void* t_streams[kMaxGpus] = {};
+// What threads chose, once for each of them. Never destroyed, either.
+std::vector<void*>* const g_in_use = new std::vector<void*>[kMaxGpus];
 
 const char* refuse(std::string why) {
   g_why = std::move(why);
@@ -51,6 +55,18 @@ void* own_gpu_stream(int device) {
   if (!g_streams[device]) g_api->stream_create(device, &g_streams[device]);
   return g_streams[device];
 }
-void set_gpu_stream(int device, void* stream) { t_streams[device] = stream; }
+void set_gpu_stream(int device, void* stream) {
+  const std::lock_guard<std::mutex> held(g_lock);
+  auto& in_use = g_in_use[device];
+  if (void* before = t_streams[device])
+    in_use.erase(std::find(in_use.begin(), in_use.end(), before));
+  if (stream) in_use.push_back(stream);
+  t_streams[device] = stream;
+}
+bool gpu_stream_in_use(int device, void* stream) {
+  const std::lock_guard<std::mutex> held(g_lock);
+  const auto& in_use = g_in_use[device];
+  return std::find(in_use.begin(), in_use.end(), stream) != in_use.end();
+}
 
 }  // namespace hl

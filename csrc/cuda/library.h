@@ -16,6 +16,9 @@ const GpuApi* gpu();
 void* gpu_stream(int device);
 void set_gpu_stream(int device, void* stream);  // null: the library's own again
 void* own_gpu_stream(int device);
+// Whether a thread's kernels go to this stream now, so that it is there. Streams of other libraries, and
+// those that end with their Python object, may be gone later.
+bool gpu_stream_in_use(int device, void* stream);
 
 constexpr int kMaxGpus = 16;
 

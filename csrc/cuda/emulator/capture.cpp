@@ -3,12 +3,15 @@
 #include <utility>
 #include <vector>
 
+#include "cuda/emulator/emulator.h"
+
 struct EmulatedGraph {
   std::vector<std::function<void()>> nodes;
 };
 struct EmulatedStream {
   EmulatedGraph* graph = nullptr;  // while it is captured
   bool spoilt = false;
+  bool destroyed = false;
 };
 
 namespace hl::emulator {
@@ -18,7 +21,11 @@ thread_local cudaStreamCaptureMode t_mode = cudaStreamCaptureModeGlobal;
 }  // namespace
 
 // Up to 2 a handle is the legacy or the thread's default stream.
-bool is_captured(cudaStream_t stream) { return uintptr_t(stream) > 2 && stream->graph; }
+bool is_captured(cudaStream_t stream) {
+  if (uintptr_t(stream) <= 2) return false;
+  if (stream->destroyed) die("a stream that was destroyed is used");
+  return stream->graph;
+}
 
 bool record(cudaStream_t stream, std::function<void()> work) {
   if (!is_captured(stream)) return false;
@@ -50,7 +57,8 @@ cudaError_t cudaStreamCreate(cudaStream_t* s) {
 }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) { return cudaStreamCreate(s); }
 cudaError_t cudaStreamDestroy(cudaStream_t s) {
-  delete s;
+  hl::emulator::is_captured(s);
+  s->destroyed = true;  // kept, to tell of a use
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t s) {
