@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -19,14 +19,16 @@ import pytest
 
 import handloom as hl
 from handloom import kernels, nn
-from reference import rnn as oracle
+from handloom.bench.cases import Case
+from harness import check_forward, check_gradient_dtype, on_device
+from recurrent_layers import CELLS, PRECISIONS, Layer, assert_close, integers
+from reference import CASES, OPS
 from tensor_cores import UNIT
+from test_kernels import name
 
 if not hl.cuda.is_available():
     pytest.skip(f"CUDA: {hl.cuda.state()}", allow_module_level=True)
 
-PRECISIONS = [None, "tfloat32", "bfloat16", "float16"]
-CELLS = {"tanh": "rnn", "relu": "rnn", "lstm": "lstm", "gru": "gru"}
 LIBRARY = os.environ.get("HANDLOOM_CUDA_LIBRARY", "")
 EMULATED = "emulat" in hl.cuda.state()
 emulator_only = pytest.mark.skipif(not EMULATED, reason="counts what the emulator ran")
@@ -49,62 +51,6 @@ def launches(at_least: int, at_most: int | None = None) -> Iterator[None]:
 def schedule(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("HANDLOOM_EMULATOR_SEED", request.param)
     return str(request.param)
-
-
-class Layer:
-    """One layer in one direction with its arrays."""
-
-    def __init__(self, cell: str, n: int, t: int, i: int, h: int, seed: int = 0, **options: Any):
-        self.kind, self.options = CELLS[cell], options
-        if self.kind == "rnn":
-            options["nonlinearity"] = cell
-        rng = np.random.default_rng([seed, n, t, i, h])
-        rows = oracle.GATES[self.kind] * h
-        states = [rng.standard_normal((n, h)) for _ in range(2 if cell == "lstm" else 1)]
-        weights = [rng.uniform(-1, 1, shape) * (i + h) ** -0.5 for shape in ((rows, i), (rows, h))]
-        biases = [rng.uniform(-1, 1, rows) for _ in range(2)]
-        arrays = [rng.standard_normal((n, t, i)), *states, *weights, *biases]
-        self.arrays = [a.astype(np.float32) for a in arrays]
-        self.dy = rng.standard_normal((n, t, h)).astype(np.float32)
-        self.ends = [rng.standard_normal((n, h)).astype(np.float32) for _ in states]
-
-    def card(self, dtype: str | None, before_backward: Callable[[], None] | None = None) -> Any:
-        """(y, final states, gradients), on the card."""
-        on = hl.cuda.array
-        options = dict(self.options)
-        if options.get("lengths") is not None:
-            options["lengths"] = on(np.asarray(options["lengths"]))
-        with hl.autocast(dtype) if dtype else nullcontext():
-            arrays = [None if a is None else on(a) for a in self.arrays]
-            *made, saved = getattr(kernels, self.kind)(*arrays, **options, return_saved=True)
-            if before_backward:
-                before_backward()
-            backward = getattr(kernels, f"{self.kind}_backward")
-            made += backward(on(self.dy), *map(on, self.ends), saved)
-        return [a.numpy() for a in made]
-
-    def exact(self) -> Any:
-        """The same in float64: a gradient of the last state is one of y's, as far as it goes."""
-        wide = [None if a is None else a.astype(np.float64) for a in self.arrays]
-        made = list(oracle.recurrent(self.kind, *wide, **self.options))
-        # The oracle has no gradients of final states: finite differences proved ours in float64.
-        *_, saved = getattr(kernels, self.kind)(
-            *wide,
-            **{k: np.asarray(v) if k == "lengths" else v for k, v in self.options.items()},
-            return_saved=True,
-        )
-        backward = getattr(kernels, f"{self.kind}_backward")
-        wide_ends = [a.astype(np.float64) for a in self.ends]
-        return [*made, *backward(self.dy.astype(np.float64), *wide_ends, saved)]
-
-
-def assert_close(found: Any, exact: Any, dtype: str | None) -> None:
-    unit = UNIT[dtype] if dtype else 2.0**-20
-    for k, (a, b) in enumerate(zip(found, exact, strict=True)):
-        size = np.abs(b).max(initial=1.0)
-        assert a.shape == b.shape
-        assert a.dtype == np.float32
-        assert np.abs(a - b).max(initial=0.0) <= 4 * unit * size, k
 
 
 # Hidden units below, at and above what blocks own (8 to 16) and tiles of k (16, 32); sequences
@@ -160,19 +106,6 @@ def test_without_states_and_biases(cell: str) -> None:
             np.testing.assert_allclose(a.numpy(), b, rtol=1e-5, atol=1e-5)
 
 
-def integers(n: int, t: int, h: int, seed: int) -> Layer:
-    """A network with ReLU whose numbers are all small integers: w_hh moves and negates units."""
-    layer = Layer("relu", n, t, 2, h)
-    rng = np.random.default_rng(seed)
-    w = np.zeros((h, h), np.float32)
-    w[np.arange(h), rng.permutation(h)] = rng.choice([-1.0, 1.0, 1.0], h)
-    small = [rng.integers(-2, 3, a.shape).astype(np.float32) for a in layer.arrays]
-    layer.arrays = [*small[:-3], w, *small[-2:]]
-    layer.dy = rng.integers(-2, 3, layer.dy.shape).astype(np.float32)
-    layer.ends = [rng.integers(-2, 3, a.shape).astype(np.float32) for a in layer.ends]
-    return layer
-
-
 @pytest.mark.parametrize("dtype", PRECISIONS)
 @pytest.mark.parametrize(
     "shape", [(1, 4, 7), (5, 6, 40), (16, 5, 64), (21, 4, 97), (33, 6, 128), (40, 3, 70)], ids=str
@@ -204,6 +137,16 @@ def test_either_way_is_the_same(cell: str, dtype: Any, monkeypatch: pytest.Monke
             off = np.abs(a - b) / np.abs(b).max(initial=1.0)
             assert np.median(off) <= 2.0**-20
             assert off.max() <= (UNIT[dtype] if dtype else 2.0**-19)
+
+
+@emulator_only
+@pytest.mark.parametrize("case", [c for c in CASES if c.op in CELLS.values()], ids=name)
+def test_the_cases_of_the_oracle_step_by_step(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """test_cuda.py has them together."""
+    monkeypatch.setenv("HANDLOOM_EMULATOR_BLOCKS", "0")
+    op = on_device(OPS[case.op])
+    check_forward(op, case, "float32")
+    check_gradient_dtype(op, case)
 
 
 @emulator_only
