@@ -194,6 +194,8 @@ template <class T>
 Plan rnn_forward_plan(const RnnShape& s) {
   Plan plan = plain()->plan(s);
   if (!together_takes(s)) return plan;
+  plan.algorithm = "all steps in one launch";
+  plan.why = "if all blocks run at once; else steps, a product each";
   plan.shared_bytes = aligned(plan.shared_bytes) + Told::bytes(s.N, s.H);
   return plan;
 }

@@ -115,10 +115,16 @@ struct Told {
   }
 };
 
+// Whether a call may be one for a single launch: together_grid() says whether it is.
 inline bool together_takes(const RnnShape& s) {
   const bool plain = !s.peephole && !s.projects && !s.layer_norm && s.zoneout == Zoneout::kNone &&
                      !(s.drop > 0) && s.cell != RnnCell::kGruBefore;
-  return plain && s.N > 0 && s.steps > 1 && s.H < (1 << 20) && card().major >= 8;
+  if (!plain || s.N <= 0 || s.steps <= 1 || s.H >= 1 << 20) return false;
+  // No card runs more than 8 such blocks on a multiprocessor, of up to 16 units: where that cannot be
+  // enough, no scratch is asked for.
+  const Card c = card();
+  const int64_t most = 8 * c.multiprocessors, sequences = 16 * kMostTiles;
+  return c.major >= 8 && ceil_div(s.N, sequences) * ceil_div(s.H, int64_t(16)) <= most;
 }
 
 // use(Type()) for the factors' type of a call.
