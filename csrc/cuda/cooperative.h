@@ -1,7 +1,8 @@
 // Blocks that run at the same time and wait for each other.
 //
 // HL_LAUNCH_COOPERATIVE is HL_LAUNCH for a kernel whose blocks all run at once: a grid with more of them
-// than resident_blocks() is refused, as they would wait for blocks that never begin.
+// than resident_blocks() is refused, as they would wait for blocks that never begin. A block may have all
+// the shared memory that the card gives one.
 //
 // What blocks tell each other goes through the second-level cache, by load_l2 and store_l2: the first
 // level is each multiprocessor's own. release_one() counts one when all that its thread, and those it has
