@@ -56,6 +56,13 @@ RULES = (
     Rule("*mma_kernel<*", (r"HMMA\.", r"LDSM\."), since=80),
     Rule("gemm16_kernel<*", (r"HMMA\.", r"LDSM\."), since=80),
     Rule("gemm16_kernel<*, true>", (r"LDGSTS\.",), since=80),
+    Rule(
+        "*together_kernel<*",
+        (r"LDG\.E\.128\.STRONG\.GPU", r"STG.*STRONG\.GPU", r"RED.*STRONG\.GPU", r"LDS(\.U)?\.128"),
+        since=80,
+    ),
+    Rule("*together_kernel<Full,*", (r"\bFFMA",), (r"\bHMMA",), since=80),
+    *(Rule(f"*together_kernel<{t},*", (r"HMMA\.",), since=80) for t in ("Bf16", "F16", "Tf32")),
     Rule("*sm90a_kernel<*", (r"HGMMA\.", r"UTMALDG", r"USETMAXREG"), (r"\bHMMA",)),
 )
 

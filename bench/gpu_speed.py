@@ -3,8 +3,9 @@
 A figure is the median of 50 launches, each between two events, in five turns with PyTorch's. The
 launches wait in the stream behind a long copy, so that no figure contains the host's work. Inputs
 rotate through more than twice the second-level cache. Both sides compute in float32 (PyTorch
-without TF32); the floor of a row is what its traffic or its arithmetic would take at the measured
-ceilings.
+without TF32), but for rows that name another type: there we multiply in it, inside `autocast`, and
+PyTorch's arrays have it. The floor of a row is what its traffic or its arithmetic would take at the
+measured ceilings.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import handloom as hl
+from gpu_build import CSRC
 from handloom import kernels as K
 
 try:
@@ -43,6 +45,7 @@ class Spec(NamedTuple):
     theirs: Call | None = None
     prepare: Call | None = None
     prepare_theirs: Call | None = None
+    dtype: str = "float32"
 
 
 def F() -> Any:
@@ -244,7 +247,10 @@ def conv(tiny: bool) -> Iterator[Spec]:
             yield Spec(f"{name} d{need}", (dy, x, w), back, back_theirs)
 
 
-LSTMS = ((16, 256, 512, 512), (32, 128, 256, 256), (1, 256, 512, 512))
+LSTMS = (
+    *((16, 256, 512, 512), (32, 128, 256, 256), (1, 256, 512, 512)),
+    (16, 1024, 768, 768),
+)
 
 
 def lstm_theirs(x: Any, h: int) -> Any:
@@ -252,16 +258,34 @@ def lstm_theirs(x: Any, h: int) -> Any:
 
 
 def lstm(tiny: bool) -> Iterator[Spec]:
-    for n, t, i, h in ((2, 3, 4, 5),) if tiny else LSTMS:
-        shapes = ((n, t, i), (4 * h, i), (4 * h, h), (4 * h,), (4 * h,))
-        yield Spec(
-            f"{n}x{t}x{i}->{h}",
-            shapes,
-            lambda x, *w: K.lstm(x, None, None, *w)[0],
-            lambda net, x: net(x)[0],
-            None,
-            lambda x, *w, h=h: (lstm_theirs(x, h), x),
-        )
+    def forward(x: Any, *w: Any) -> Any:
+        return K.lstm(x, None, None, *w)[0]
+
+    def forward_theirs(net: Any, x: Any) -> Any:
+        with torch.no_grad():
+            return net(x)[0]
+
+    def both(x: Any, *w: Any) -> Any:
+        y, _, _, saved = K.lstm(x, None, None, *w, return_saved=True)
+        return K.lstm_backward(y, None, None, saved)
+
+    def both_theirs(net: Any, x: Any) -> Any:
+        y, _ = net(x)
+        return torch.autograd.grad(y, (x, *net.parameters()), y.detach())
+
+    for dtype in ("float32", "bfloat16"):
+        for n, t, i, h in ((2, 3, 4, 5),) if tiny else LSTMS:
+            shapes = ((n, t, i), (4 * h, i), (4 * h, h), (4 * h,), (4 * h,))
+
+            def network(x: Any, *w: Any, h: int = h, dtype: str = dtype) -> tuple[Any, Any]:
+                x = x.to(getattr(torch, dtype))
+                return lstm_theirs(x, h), x.requires_grad_()
+
+            name = f"{n}x{t}x{i}->{h}"
+            yield Spec(name, shapes, forward, forward_theirs, None, network, dtype)
+            yield Spec(
+                f"{name} forward and backward", shapes, both, both_theirs, None, network, dtype
+            )
 
 
 SPECS: dict[str, Callable[[bool], Iterator[Spec]]] = {
@@ -308,6 +332,13 @@ def quantiles(times: list[float]) -> dict[str, float]:
 
 def one(spec: Spec, tiny: bool) -> dict[str, Any]:
     """A row."""
+    ours = spec.ours
+    if spec.dtype != "float32":
+
+        def ours(*arrays: Any) -> Any:
+            with hl.autocast(spec.dtype):
+                return spec.ours(*arrays)
+
     size = sum(int(np.prod(s)) * 4 for s in spec.shapes)
     count = 2 if tiny else int(min(40, max(2, -(-2 * CACHE // size))))
     ours_sets, their_sets = [], []
@@ -323,7 +354,7 @@ def one(spec: Spec, tiny: bool) -> dict[str, Any]:
         for _ in range(1 if tiny else 12):
             filler.copy()
 
-    sides = [Side(spec.ours, ours_sets, hl.cuda.Event, hl.cuda.synchronize, hold)]
+    sides = [Side(ours, ours_sets, hl.cuda.Event, hl.cuda.synchronize, hold)]
     rel = None
     if their_sets:
         if spec.prepare_theirs:
@@ -339,9 +370,9 @@ def one(spec: Spec, tiny: bool) -> dict[str, Any]:
 
         sides.append(Side(spec.theirs, their_sets, event, torch.cuda.synchronize, hold_theirs))
         if not spec.prepare_theirs:
-            rel = difference(spec.ours(*ours_sets[0]), spec.theirs(*their_sets[0]))
+            rel = difference(ours(*ours_sets[0]), spec.theirs(*their_sets[0]))
     with hl.profile() as p:
-        spec.ours(*ours_sets[0])
+        ours(*ours_sets[0])
     layers = hl.cuda.kernels()
     events = [e for e in p.events if e.kernel in layers]
     main = max(events, key=lambda e: e.seconds).kernel
@@ -355,17 +386,17 @@ def one(spec: Spec, tiny: bool) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": f"{main}/{layers[main]}",
         "shape": spec.shape,
-        "dtype": "float32",
+        "dtype": spec.dtype,
         "status": "ok" if rel is None or rel < 1e-3 else "wrong",
         "rel": rel,
         **quantiles(sides[0].times),
-        **floor(sum(e.flops for e in events), sum(e.bytes for e in events)),
+        **floor(sum(e.flops for e in events), sum(e.bytes for e in events), spec.dtype),
     }
     if row["floor_us"]:
         row["frac_floor"] = round(row["floor_us"] / row["us_med"], 4)
     if len(sides) > 1:
         theirs = float(np.median(sides[1].times))
-        row["ref"] = f"torch {torch.__version__} float32"
+        row["ref"] = f"torch {torch.__version__} {spec.dtype}"
         row["ref_us"] = round(theirs, 3)
         row["ratio"] = round(theirs / row["us_med"], 4)
     return row
@@ -386,9 +417,9 @@ def ceiling(name: str) -> float | None:
     return float(text) if text else None
 
 
-def floor(flops: float, size: float) -> dict[str, Any]:
+def floor(flops: float, size: float, dtype: str) -> dict[str, Any]:
     """Microseconds that a kernel cannot go below on this card."""
-    copy, peak = ceiling("copy"), ceiling("f32")
+    copy, peak = ceiling("copy"), ceiling("bf16" if dtype == "bfloat16" else "f32")
     memory = size / (copy * 1e12) * 1e6 if copy else 0.0
     compute = flops / (peak * 1e12) * 1e6 if peak else 0.0
     if not memory and not compute:
@@ -500,7 +531,7 @@ def cudnn_lstm(tiny: bool) -> Iterator[dict[str, Any]]:
     if torch is None:
         return
     for name, dtype in precisions():
-        for n, t, i, h in (*LSTMS, (16, 1024, 768, 768)):
+        for n, t, i, h in LSTMS:
             x = torch.randn(n, t, i, device="cuda", dtype=dtype, requires_grad=True)
             net = lstm_theirs(x, h)
             flops = 2.0 * n * t * 4 * h * (i + h)
@@ -526,8 +557,8 @@ def barrier(tiny: bool) -> Iterator[dict[str, Any]]:
     program.parent.mkdir(exist_ok=True)
     code = "".join(map(str, hl.cuda.get_device_properties()["capability"]))
     arch = f"-gencode=arch=compute_{code},code=sm_{code}"
-    source = str(here / "gpu_barrier.cu")
-    subprocess.run(["nvcc", "-O3", "-std=c++20", arch, source, "-o", str(program)], check=True)
+    command = ["nvcc", "-O3", "-std=c++20", f"-I{CSRC}", arch, str(here / "gpu_barrier.cu")]
+    subprocess.run([*command, "-o", str(program)], check=True)
     out = subprocess.run([str(program)], capture_output=True, text=True, timeout=60).stdout
     found = json.loads(out.splitlines()[-1])
     if "error" in found:

@@ -127,7 +127,15 @@ def _attentions() -> None:
             )
 
 
+def _recurrent() -> None:
+    from recurrent_layers import check_all
+
+    small = "emulat" in hl.cuda.state()
+    check_all([(3, 4, 21)] if small else [(1, 9, 33), (16, 40, 200), (33, 21, 515), (70, 5, 768)])
+
+
 # what a check covers: the kernels of layer mma, and the calls
 CHECKS: dict[str, tuple[tuple[str, ...], Callable[[], None]]] = {
     "attention": (("attention_forward", "attention_backward"), _attentions),
+    "recurrent": (("rnn_forward", "rnn_backward"), _recurrent),
 }

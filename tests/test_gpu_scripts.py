@@ -33,6 +33,7 @@ ptxas info    : Used 80 registers, used 1 barriers, 24 bytes cumulative stack si
 ptxas info    : Function properties for __internal_trig_reduction_slowpathd
     40 bytes stack frame, 8 bytes spill stores, 8 bytes spill loads
 """
+TOGETHER = "LDG.E.128.STRONG.GPU\nSTG.E.U16.STRONG.GPU\nRED.E.ADD.STRONG.GPU\nLDS.128"
 
 
 # ---- hashes of sources ---------------------------------------------------------------------------
@@ -99,6 +100,8 @@ def test_names_are_short() -> None:
         ("each_kernel<glu>", "STL [R1], R2", False, ["has STL: local memory"]),
         ("each_kernel<glu>", "STL [R1], R2", True, []),
         ("gemm_mma_kernel<8>", "LDSM.16 R1\nLDG.E R2", False, [r"has no HMMA\."]),
+        ("forward_together_kernel<Bf16, 2, 1>", TOGETHER, False, [r"has no HMMA\."]),
+        ("forward_together_kernel<Full, 2, 1>", TOGETHER + "\nFFMA R1", False, []),
         ("gemm16_kernel<Bf16, true>", "HMMA.1 R1\nLDSM.1 R2", False, [r"has no LDGSTS\."]),
     ],
 )

@@ -8,6 +8,7 @@
 
 #include "cuda/emulator/capture.h"
 #include "cuda/emulator/memory.h"
+#include "cuda/emulator/together.h"
 
 // Everything runs at once and in order, so streams and events have nothing to do, unless a stream is
 // captured: see capture.cpp.
@@ -27,6 +28,9 @@ cudaError_t answer(cudaError_t e) {
   if (e != cudaSuccess) t_last = e;
   return e;
 }
+}  // namespace hl::emulator
+namespace hl::emulator {
+int multiprocessors() { return kMultiprocessors; }
 }  // namespace hl::emulator
 using hl::emulator::answer;
 

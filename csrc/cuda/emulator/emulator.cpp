@@ -2,65 +2,24 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
+
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
 #include <utility>
 #include <vector>
 
+#include "cuda/emulator/fiber.h"
 #include "cuda/emulator/memory.h"
+#include "cuda/emulator/together.h"
 
-#if !defined(__x86_64__)
-#include <ucontext.h>
-#endif
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
 #endif
 
 namespace hl::emulator {
 namespace {
-
-// ---- a fiber: a stack and where it stopped --------------------------------------------------------
-constexpr size_t kStack = 64 << 10;
-
-#if defined(__x86_64__)
-struct Context {
-  void* stack_pointer = nullptr;
-};
-extern "C" void hl_switch_stack(void** save, void* to);
-asm(R"(
-.text
-.type hl_switch_stack,@function
-hl_switch_stack:
-  pushq %rbp; pushq %rbx; pushq %r12; pushq %r13; pushq %r14; pushq %r15
-  movq %rsp,(%rdi); movq %rsi,%rsp
-  popq %r15; popq %r14; popq %r13; popq %r12; popq %rbx; popq %rbp
-  ret
-.size hl_switch_stack,.-hl_switch_stack
-)");
-void prepare(Context& c, char* stack, void (*entry)()) {
-  void** top = reinterpret_cast<void**>(stack + kStack - 64);
-  *--top = nullptr;
-  *--top = reinterpret_cast<void*>(entry);
-  for (int i = 0; i < 6; ++i) *--top = nullptr;
-  c.stack_pointer = top;
-}
-void switch_to(Context& from, Context& to) {
-  hl_switch_stack(&from.stack_pointer, to.stack_pointer);
-}
-#else
-struct Context {
-  ucontext_t state;
-};
-void prepare(Context& c, char* stack, void (*entry)()) {
-  getcontext(&c.state);
-  c.state.uc_stack.ss_sp = stack;
-  c.state.uc_stack.ss_size = kStack;
-  c.state.uc_link = nullptr;
-  makecontext(&c.state, entry, 0);
-}
-void switch_to(Context& from, Context& to) { swapcontext(&from.state, &to.state); }
-#endif
 
 struct Barrier {
   int arrived = 0;
@@ -79,28 +38,53 @@ struct Fiber {
   Thread thread;
   Barrier* waits_for = nullptr;
   unsigned generation = 0;
+  const unsigned* counter = nullptr;  // waits until it has come to `target`
+  unsigned target = 0;
   const char* where = nullptr;
   bool done = false;
   std::vector<std::vector<Copy>> copies;  // groups, the open one last
+
+  bool ready() const {
+    if (waits_for) return waits_for->generation != generation;
+    return !counter || int(*counter - target) >= 0;
+  }
 };
 
 struct Slot {
   alignas(16) unsigned char bytes[32];
 };
 
-// The block that runs. One at a time, for the whole process: the lock is held around a grid.
-struct World {
+// A store that other blocks may not see yet.
+struct Store {
+  unsigned char* to;
+  int bytes;
+  unsigned char value[16];
+};
+
+struct LiveBlock {
   Block block;
-  size_t shared_bytes = 0;
-  int threads = 0, live = 0;
-  Fiber* current = nullptr;
-  Context scheduler;
+  int live = 0;
+  int rounds = 0;  // that it sits out yet
   std::vector<Fiber> fibers;
   std::vector<Barrier> warps;
   std::vector<int> asleep;  // rounds that a warp sits out yet
   std::vector<Slot> slots;
   std::vector<unsigned char> shared;
+  std::vector<Store> stores;
+  std::vector<int> order;
   Barrier all;
+};
+
+// What runs: one block at a time, or all of a grid that was launched together. For the whole process:
+// the lock is held around a grid.
+struct World {
+  size_t shared_bytes = 0;
+  int threads = 0;
+  LiveBlock* at = nullptr;
+  Fiber* current = nullptr;
+  Context scheduler;
+  std::vector<LiveBlock> blocks;
+  bool together = false;
   Body body = nullptr;
   void* arg = nullptr;
   const char* kernel = "";
@@ -109,6 +93,7 @@ struct World {
 };
 World w;
 std::recursive_mutex g_lock;
+int g_together = 0;
 
 uint64_t next_random() {
   w.random ^= w.random << 13;
@@ -135,7 +120,7 @@ void entry() {
 #endif
   w.body(w.arg);
   w.current->done = true;
-  w.live--;
+  w.at->live--;
   to_scheduler();
   std::abort();
 }
@@ -169,9 +154,9 @@ void wait_at(Barrier& b, int count, const char* where) {
 
 // In a shuffled schedule warps fall asleep now and then, so that others run ahead of them as far as the
 // barriers let them: side by side, they would hardly notice that one is missing.
-void drowse(bool at_start) {
+void drowse(LiveBlock& b, bool at_start) {
   if (!w.shuffled) return;
-  for (int& rounds : w.asleep) {
+  for (int& rounds : b.asleep) {
     if (rounds > 0) {
       --rounds;
     } else if (next_random() % (at_start ? 4 : 128) == 0) {
@@ -180,50 +165,104 @@ void drowse(bool at_start) {
   }
 }
 
-void run_block(std::vector<int>& order) {
-  for (auto& b : w.warps) b = Barrier();
-  w.all = Barrier();
-  memset(w.shared.data(), 0xff, w.shared.size());
-  w.live = w.threads;
-  const dim3 size = w.block.size;
+void begin(LiveBlock& b, dim3 index) {
+  for (auto& warp : b.warps) warp = Barrier();
+  b.all = Barrier();
+  b.block.index = index;
+  memset(b.shared.data(), 0xff, b.shared.size());
+  b.live = w.threads;
+  b.rounds = 0;
+  b.stores.clear();
+  const dim3 size = b.block.size;
   for (int i = 0; i < w.threads; ++i) {
-    Fiber& f = w.fibers[size_t(i)];
+    Fiber& f = b.fibers[size_t(i)];
     f.thread = {dim3(i % size.x, i / size.x % size.y, i / (size.x * size.y)), i};
     f.waits_for = nullptr;
+    f.counter = nullptr;
     f.done = false;
     f.copies.assign(1, {});
     unpoison(f.stack, kStack);  // the last block's frames were left, not unwound
     prepare(f.context, f.stack, &entry);
   }
-  w.asleep.assign(w.warps.size(), 0);
-  drowse(true);
-  while (w.live > 0) {
-    if (w.shuffled) {
-      for (int i = w.threads - 1; i > 0; --i) {
-        std::swap(order[size_t(i)], order[size_t(next_random() % uint64_t(i + 1))]);
-      }
+  b.asleep.assign(b.warps.size(), 0);
+  drowse(b, true);
+}
+
+template <class T>
+void shuffle(std::vector<T>& order) {
+  if (!w.shuffled) return;
+  for (size_t i = order.size(); i-- > 1;) std::swap(order[i], order[next_random() % (i + 1)]);
+}
+
+// Each thread that can goes on to where it has to wait. False if none can.
+bool go_on(LiveBlock& b) {
+  shuffle(b.order);
+  bool moved = false, waking = false;
+  w.at = &b;
+  for (int i : b.order) {
+    Fiber& f = b.fibers[size_t(i)];
+    if (f.done || !f.ready()) continue;
+    if (b.asleep[size_t(i) / 32] > 0) {
+      waking = true;
+      continue;
     }
-    bool moved = false, waking = false;
-    for (int i : order) {
-      Fiber& f = w.fibers[size_t(i)];
-      if (f.done || (f.waits_for && f.waits_for->generation == f.generation)) continue;
-      if (w.asleep[size_t(i) / 32] > 0) {
-        waking = true;
+    moved = true;
+    resume(f);
+  }
+  drowse(b, false);
+  if (!moved && waking) b.asleep.assign(b.warps.size(), 0);
+  return moved || waking;
+}
+
+[[noreturn]] void deadlock(LiveBlock& b) {
+  w.at = &b;
+  w.current = nullptr;
+  for (Fiber& f : b.fibers) {
+    // One that waits for other blocks tells more than those that wait for it.
+    if (!f.done && !(w.current && w.current->counter)) w.current = &f;
+  }
+  std::fprintf(stderr, "emulator: some threads wait at %s and the others never come\n",
+               w.current->where);
+  die("deadlock");
+}
+
+void run_block(LiveBlock& b, dim3 index) {
+  begin(b, index);
+  while (b.live > 0) {
+    if (!go_on(b)) deadlock(b);
+  }
+  w.current = nullptr;
+}
+
+void land(const Store& store) { memcpy(store.to, store.value, size_t(store.bytes)); }
+void land_stores(LiveBlock& b) {
+  for (const Store& store : b.stores) land(store);
+  b.stores.clear();
+}
+
+// All blocks of a grid side by side. Like warps, blocks fall behind now and then.
+void run_all(dim3 grid) {
+  std::vector<LiveBlock*> order;
+  for (LiveBlock& b : w.blocks) {
+    const unsigned i = unsigned(order.size());
+    begin(b, dim3(i % grid.x, i / grid.x % grid.y, i / (grid.x * grid.y)));
+    order.push_back(&b);
+  }
+  while (!order.empty()) {
+    shuffle(order);
+    bool moved = false;
+    for (LiveBlock* b : order) {
+      if (b->rounds > 0) {
+        moved = true;
+        --b->rounds;
         continue;
       }
-      moved = true;
-      resume(f);
+      moved |= go_on(*b);
+      if (b->live == 0) land_stores(*b);
+      if (w.shuffled && next_random() % 32 == 0) b->rounds = int(next_random() % 128);
     }
-    drowse(false);
-    if (!moved && waking) w.asleep.assign(w.warps.size(), 0);
-    if (!moved && !waking) {
-      for (Fiber& f : w.fibers) {
-        if (!f.done) w.current = &f;
-      }
-      std::fprintf(stderr, "emulator: some threads wait at %s and the others never come\n",
-                   w.current->where);
-      die("deadlock");
-    }
+    std::erase_if(order, [](const LiveBlock* b) { return b->live == 0; });
+    if (!moved && !order.empty()) deadlock(*order.front());
   }
   w.current = nullptr;
 }
@@ -237,31 +276,31 @@ uint64_t schedule_seed() {
 
 void die(const char* what) {
   std::fprintf(stderr, "emulator: %s in %s, block (%u, %u, %u), thread %d\n", what, w.kernel,
-               w.block.index.x, w.block.index.y, w.block.index.z,
+               w.at->block.index.x, w.at->block.index.y, w.at->block.index.z,
                w.current ? w.current->thread.linear : -1);
   std::abort();
 }
 
 const Thread& thread() { return w.current->thread; }
-const Block& block() { return w.block; }
-void sync_threads(const char* where) { wait_at(w.all, w.threads, where); }
+const Block& block() { return w.at->block; }
+void sync_threads(const char* where) { wait_at(w.at->all, w.threads, where); }
 
 void sync_warp(const char* where) {
   const int first = w.current->thread.linear & ~31, rest = w.threads - first;
-  wait_at(w.warps[size_t(first >> 5)], rest < 32 ? rest : 32, where);
+  wait_at(w.at->warps[size_t(first >> 5)], rest < 32 ? rest : 32, where);
 }
 void exchange(const void* mine, size_t bytes) {
-  memcpy(w.slots[size_t(w.current->thread.linear)].bytes, mine, bytes);
+  memcpy(w.at->slots[size_t(w.current->thread.linear)].bytes, mine, bytes);
   sync_warp("a shuffle");
 }
 void read_lane(int lane, void* to, size_t bytes) {
-  memcpy(to, w.slots[size_t((w.current->thread.linear & ~31) + lane)].bytes, bytes);
+  memcpy(to, w.at->slots[size_t((w.current->thread.linear & ~31) + lane)].bytes, bytes);
 }
 void end_exchange() { sync_warp("a shuffle"); }
 
 void check_shared(const void* p, size_t bytes, const char* who) {
   const unsigned char* at = static_cast<const unsigned char*>(p);
-  const bool inside = at >= w.block.shared && at + bytes <= w.block.shared + w.shared_bytes;
+  const bool inside = at >= w.at->block.shared && at + bytes <= w.at->block.shared + w.shared_bytes;
   if (inside && uintptr_t(p) % bytes == 0) return;
   std::fprintf(stderr, "emulator: %s: %s\n", who,
                inside ? "an address that is not aligned" : "outside the block's shared memory");
@@ -290,6 +329,41 @@ void await_copies(int newest_groups) {
   }
 }
 
+namespace {
+bool waits(const void* from, int bytes) {
+  const unsigned char* at = static_cast<const unsigned char*>(from);
+  for (const Store& store : w.at->stores) {
+    if (at < store.to + store.bytes && store.to < at + bytes) return true;
+  }
+  return false;
+}
+}  // namespace
+
+// One in four is seen by all at once, the others when the block releases them.
+void store_later(void* to, const void* from, int bytes) {
+  Store store = {static_cast<unsigned char*>(to), bytes, {}};
+  memcpy(store.value, from, size_t(bytes));
+  if (w.shuffled && next_random() % 4 == 0 && !waits(to, bytes)) return land(store);
+  w.at->stores.push_back(store);
+}
+void load_seen(void* to, const void* from, int bytes) {
+  if (waits(from, bytes)) land_stores(*w.at);  // its own stores the block always sees
+  memcpy(to, from, size_t(bytes));
+}
+void release(unsigned* counter) {
+  land_stores(*w.at);
+  ++*counter;
+}
+void await(const unsigned* counter, unsigned target) {
+  if (!w.together) die("blocks that wait for each other in a launch that is not cooperative");
+  Fiber& f = *w.current;
+  f.where = "a grid's barrier";
+  f.counter = counter;
+  f.target = target;
+  if (!f.ready()) to_scheduler();
+  f.counter = nullptr;
+}
+
 bool card_takes(dim3 grid, dim3 block, size_t shared_bytes) {
   const uint64_t threads = uint64_t(block.x) * block.y * block.z;
   return threads >= 1 && threads <= 1024 && block.z <= 64 && grid.x >= 1 && grid.y >= 1 &&
@@ -298,27 +372,39 @@ bool card_takes(dim3 grid, dim3 block, size_t shared_bytes) {
 }
 
 namespace {
-bool is_mapped(uintptr_t address) {
-#if defined(__SANITIZE_ADDRESS__)
-  // The sanitizer's shadow is mapped where pairs of small numbers point to.
-  (void)address;
-  return false;
-#else
-  if (address >> 32 == 0 || address >> 48 != 0) return false;  // a number, most likely
-  unsigned char resident;
-  return mincore(reinterpret_cast<void*>(address & ~uintptr_t(4095)), 1, &resident) == 0;
-#endif
-}
-
-// Addresses of the host's memory among a kernel's arguments become such as nobody can read, which is
-// what they are to a card. Most are harmless: the rest of an array that was not filled.
-void spoil_host_addresses(unsigned char* arg, size_t bytes) {
-  for (; bytes >= sizeof(uintptr_t); arg += sizeof(uintptr_t), bytes -= sizeof(uintptr_t)) {
-    uintptr_t word;
-    memcpy(&word, arg, sizeof word);
-    if (!is_mapped(word) || owns(reinterpret_cast<void*>(word))) continue;
-    word |= uintptr_t(0xbad0) << 48;
-    memcpy(arg, &word, sizeof word);
+void prepare_world(Body body, void* arg, size_t arg_bytes, dim3 grid, dim3 block,
+                   size_t shared_bytes, const char* kernel, size_t alive) {
+  const size_t threads = size_t(block.x) * block.y * block.z;
+  spoil_host_addresses(static_cast<unsigned char*>(arg), arg_bytes);
+  static std::vector<char*> stacks;
+  while (stacks.size() < alive * threads) {
+    void* s = mmap(nullptr, kStack, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (s == MAP_FAILED) die("no memory for a stack");
+    stacks.push_back(static_cast<char*>(s));
+  }
+  w.threads = int(threads);
+  w.shared_bytes = shared_bytes;
+  w.body = body;
+  w.arg = arg;
+  w.kernel = kernel;
+  const uint64_t seed = schedule_seed();
+  w.shuffled = seed != 0;
+  w.random = seed * 0x9E3779B97F4A7C15ull + 88172645463325252ull;
+  w.blocks.resize(alive);
+  for (size_t a = 0; a < alive; ++a) {
+    LiveBlock& b = w.blocks[a];
+    b.fibers.resize(threads);
+    b.slots.resize(threads);
+    b.warps.resize((threads + 31) / 32);
+    b.shared.resize(shared_bytes + 128);
+    const auto base = reinterpret_cast<uintptr_t>(b.shared.data());
+    b.block = {dim3(), block, grid, b.shared.data() + ((128 - base % 128) % 128)};
+    b.order.resize(threads);
+    for (size_t i = 0; i < threads; ++i) {
+      b.order[i] = int(i);
+      b.fibers[i].stack = stacks[a * threads + i];
+    }
   }
 }
 }  // namespace
@@ -326,45 +412,46 @@ void spoil_host_addresses(unsigned char* arg, size_t bytes) {
 bool run_grid(Body body, void* arg, size_t arg_bytes, dim3 grid, dim3 block, size_t shared_bytes,
               const char* kernel) {
   if (!card_takes(grid, block, shared_bytes)) return false;
-  const uint64_t threads = uint64_t(block.x) * block.y * block.z;
-  spoil_host_addresses(static_cast<unsigned char*>(arg), arg_bytes);
   const std::lock_guard<std::recursive_mutex> held(g_lock);
   const MemoryOpen open;
-  static std::vector<char*> stacks;
-  while (stacks.size() < threads) {
-    void* s = mmap(nullptr, kStack, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (s == MAP_FAILED) die("no memory for a stack");
-    stacks.push_back(static_cast<char*>(s));
-  }
-  w.threads = int(threads);
-  w.fibers.resize(threads);
-  w.slots.resize(threads);
-  w.warps.resize((threads + 31) / 32);
-  w.shared.resize(shared_bytes + 128);
-  w.shared_bytes = shared_bytes;
-  w.body = body;
-  w.arg = arg;
-  w.kernel = kernel;
-  auto base = reinterpret_cast<uintptr_t>(w.shared.data());
-  w.block = {dim3(), block, grid, w.shared.data() + ((128 - base % 128) % 128)};
-  const uint64_t seed = schedule_seed();
-  w.shuffled = seed != 0;
-  w.random = seed * 0x9E3779B97F4A7C15ull + 88172645463325252ull;
-  std::vector<int> order(threads);
-  for (size_t i = 0; i < threads; ++i) {
-    order[i] = int(i);
-    w.fibers[i].stack = stacks[i];
-  }
+  prepare_world(body, arg, arg_bytes, grid, block, shared_bytes, kernel, 1);
   for (unsigned z = 0; z < grid.z; ++z) {
     for (unsigned y = 0; y < grid.y; ++y) {
-      for (unsigned x = 0; x < grid.x; ++x) {
-        w.block.index = dim3(x, y, z);
-        run_block(order);
-      }
+      for (unsigned x = 0; x < grid.x; ++x) run_block(w.blocks.front(), dim3(x, y, z));
     }
   }
   return true;
 }
 
+bool takes_together(dim3 grid, dim3 block, size_t shared_bytes) {
+  const uint64_t blocks = uint64_t(grid.x) * grid.y * grid.z;
+  const int threads = int(uint64_t(block.x) * block.y * block.z);
+  return card_takes(grid, block, shared_bytes) &&
+         blocks <= uint64_t(resident_blocks(threads, shared_bytes));
+}
+
+bool run_together(Body body, void* arg, size_t arg_bytes, dim3 grid, dim3 block,
+                  size_t shared_bytes, const char* kernel) {
+  if (!takes_together(grid, block, shared_bytes)) return false;
+  const std::lock_guard<std::recursive_mutex> held(g_lock);
+  const MemoryOpen open;
+  prepare_world(body, arg, arg_bytes, grid, block, shared_bytes, kernel,
+                size_t(grid.x) * grid.y * grid.z);
+  ++g_together;
+  w.together = true;
+  run_all(grid);
+  w.together = false;
+  return true;
+}
+
+int resident_blocks(int threads, size_t shared_bytes) {
+  constexpr size_t kShared = size_t(100) << 10, kMostThreads = 512;  // of a multiprocessor
+  if (threads <= 0 || shared_bytes > size_t(99 << 10)) return 0;
+  if (const char* text = std::getenv("HANDLOOM_EMULATOR_BLOCKS")) return std::atoi(text);
+  const size_t fit = kShared / (shared_bytes + 1024), run = kMostThreads / size_t(threads);
+  return multiprocessors() * int(std::min(fit, run));
+}
+
 }  // namespace hl::emulator
+
+int hl_emulated_grids_together() { return hl::emulator::g_together; }

@@ -9,8 +9,8 @@
 //   - asynchronous copies land at the latest legal moment, some at the earliest
 //   - built with the address sanitizer, a read outside every array, too
 //
-// What it cannot see: a wrong reading of PTX layouts (it has ours), memory order between blocks, bank
-// conflicts, speed. HANDLOOM_EMULATOR_SEED picks the schedule; 0 is thread order.
+// What it cannot see: a wrong reading of PTX layouts (it has ours), memory order between blocks but for
+// together.h, bank conflicts, speed. HANDLOOM_EMULATOR_SEED picks the schedule; 0 is thread order.
 #pragma once
 
 #include <math.h>

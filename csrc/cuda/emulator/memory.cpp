@@ -1,5 +1,6 @@
 #include "cuda/emulator/memory.h"
 
+#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -114,6 +115,30 @@ bool owns(const void* p) {
   const char* c = static_cast<const char*>(p);
   return m().base && c >= m().base && c < m().base + kCapacity;
 }
+namespace {
+bool is_mapped(uintptr_t address) {
+#if defined(__SANITIZE_ADDRESS__)
+  // The sanitizer's shadow is mapped where pairs of small numbers point to.
+  (void)address;
+  return false;
+#else
+  if (address >> 32 == 0 || address >> 48 != 0) return false;  // a number, most likely
+  unsigned char resident;
+  return mincore(reinterpret_cast<void*>(address & ~uintptr_t(4095)), 1, &resident) == 0;
+#endif
+}
+}  // namespace
+
+void spoil_host_addresses(unsigned char* arg, size_t bytes) {
+  for (; bytes >= sizeof(uintptr_t); arg += sizeof(uintptr_t), bytes -= sizeof(uintptr_t)) {
+    uintptr_t word;
+    memcpy(&word, arg, sizeof word);
+    if (!is_mapped(word) || owns(reinterpret_cast<void*>(word))) continue;
+    word |= uintptr_t(0xbad0) << 48;
+    memcpy(arg, &word, sizeof word);
+  }
+}
+
 size_t in_use() { return m().used; }
 size_t capacity() { return kCapacity; }
 

@@ -21,6 +21,9 @@ class MemoryOpen {
 void* allocate(size_t bytes);  // filled with NaN; null when the emulated card is full
 bool release(void* block);     // false where its end was written past
 bool owns(const void* p);
+// Addresses of the host's memory among a kernel's arguments become such as nobody can read, which is
+// what they are to a card. Most are harmless: the rest of an array that was not filled.
+void spoil_host_addresses(unsigned char* arg, size_t bytes);
 // For the address sanitizer, where the library is built with it: nobody may touch this, or may again.
 #if defined(__SANITIZE_ADDRESS__)
 inline void poison(void* at, size_t bytes) { __asan_poison_memory_region(at, bytes); }

@@ -1,7 +1,7 @@
 #include "cuda/gemm.h"
 #include "cuda/kernel.h"
 #include "cuda/loop.h"
-#include "ops/rnn/steps.cuh"
+#include "ops/rnn/chunks.cuh"
 
 namespace hl::cuda {
 namespace {
@@ -304,9 +304,22 @@ void products(const Ctx& ctx, const Backward<T>& b, const RnnGradients<T>& out, 
   }
 }
 
+void steps_by(const Ctx&, const Backward<double>&, int64_t, int64_t, const BackwardSteps&) {}
+void steps_by(const Ctx& ctx, const Backward<float>& b, int64_t t0, int64_t steps,
+              const BackwardSteps& by) {
+  const int64_t N = b.s.N, P = b.s.P;
+  each(ctx, steps * N * P, [=] __device__(int64_t i) {
+    const int64_t n = i / P % N, t = t0 + i / P / N;
+    b.seen[i] = b.walk.live(n, t) ? b.h_before(n, t, i % P) : 0.0f;
+  });
+  by.run(ctx, {b.walk, b.dy, b.y, b.d, b.at.stride, b.carry_h, b.carry_c, t0, steps});
+}
+
+// `by`: the steps, if not one by one.
 template <class T>
 void run(Ctx& ctx, const RnnShape& s, const T* dy, const T* dhn, const T* dcn,
-         const RnnInputs<T>& in, const RnnSaved<T>& saved, const T* y, const RnnGradients<T>& out) {
+         const RnnInputs<T>& in, const RnnSaved<T>& saved, const T* y, const RnnGradients<T>& out,
+         const BackwardSteps* by = nullptr) {
   const Backward<T> b(ctx, s, dy, in, saved, y);
   const auto copy = [&](int64_t n, const T* from, T* to) {
     if (to) each(ctx, n, [=] __device__(int64_t i) { to[i] = from ? from[i] : T(0); });
@@ -316,7 +329,8 @@ void run(Ctx& ctx, const RnnShape& s, const T* dy, const T* dhn, const T* dcn,
   const int64_t last = s.N > 0 && s.steps > 0 ? (s.steps - 1) / b.chunk * b.chunk : -1;
   for (int64_t t0 = last; t0 >= 0; t0 -= b.chunk) {
     const int64_t steps = s.steps - t0 < b.chunk ? s.steps - t0 : b.chunk;
-    for (int64_t t = t0 + steps - 1; t >= t0; --t) step(ctx, b, t, t0);
+    if (by) steps_by(ctx, b, t0, steps, *by);
+    for (int64_t t = t0 + steps - 1; t >= t0 && !by; --t) step(ctx, b, t, t0);
     products(ctx, b, out, t0, steps, t0 < last);
   }
   if (last < 0) {
@@ -379,4 +393,11 @@ HL_CUDA_KERNEL(rnn_backward);
 HL_CUDA_KERNEL(rnn_variant_backward);
 
 }  // namespace
+
+void rnn_backward_by(Ctx& ctx, const RnnShape& s, const float* dy, const float* dhn,
+                     const float* dcn, const RnnInputs<float>& in, const RnnSaved<float>& saved,
+                     const float* y, const RnnGradients<float>& out, const BackwardSteps& by) {
+  run(ctx, s, dy, dhn, dcn, in, saved, y, out, &by);
+}
+
 }  // namespace hl::cuda

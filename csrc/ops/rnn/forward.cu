@@ -1,7 +1,7 @@
 #include "cuda/gemm.h"
 #include "cuda/kernel.h"
 #include "cuda/unary.h"
-#include "ops/rnn/steps.cuh"
+#include "ops/rnn/chunks.cuh"
 
 namespace hl::cuda {
 namespace {
@@ -191,9 +191,16 @@ void step(const Ctx& ctx, const Forward<T>& f, int64_t t, int64_t t0) {
   }
 }
 
+void steps_by(const Ctx&, const Forward<double>&, int64_t, int64_t, const ForwardSteps&) {}
+void steps_by(const Ctx& ctx, const Forward<float>& f, int64_t t0, int64_t steps,
+              const ForwardSteps& by) {
+  by.run(ctx, {f.walk, f.ax, f.c, t0, steps});
+}
+
+// `by`: the steps, if not one by one.
 template <class T>
 void run(Ctx& ctx, const RnnShape& s, const RnnInputs<T>& in, const RnnSaved<T>& saved, T* y, T* hn,
-         T* cn) {
+         T* cn, const ForwardSteps* by = nullptr) {
   const Forward<T> f(ctx, s, in, saved, y);
   const int64_t H = s.H, P = s.P;
   each(ctx, s.N * H, [=] __device__(int64_t i) { f.c[i] = in.c0 ? in.c0[i] : T(0); });
@@ -207,7 +214,8 @@ void run(Ctx& ctx, const RnnShape& s, const RnnInputs<T>& in, const RnnSaved<T>&
         },
         [=] __device__(int64_t, int64_t k, int64_t j) { return in.w_ih[j * s.I + k]; },
         [=] __device__(int64_t, int64_t i, int64_t j, T sum) { f.ax[i * f.GH + j] = sum; });
-    for (int64_t t = t0; t < t0 + steps; ++t) step(ctx, f, t, t0);
+    if (by) steps_by(ctx, f, t0, steps, *by);
+    for (int64_t t = t0; t < t0 + steps && !by; ++t) step(ctx, f, t, t0);
   }
   each(ctx, in.lengths ? s.N * s.T * P : 0, [=] __device__(int64_t i) {
     if (!f.walk.live(i / P / s.T, i / P % s.T)) y[i] = 0;
@@ -256,4 +264,11 @@ HL_CUDA_KERNEL(rnn_forward);
 HL_CUDA_KERNEL(rnn_variant_forward);
 
 }  // namespace
+
+void rnn_forward_by(Ctx& ctx, const RnnShape& s, const RnnInputs<float>& in,
+                    const RnnSaved<float>& saved, float* y, float* hn, float* cn,
+                    const ForwardSteps& by) {
+  run(ctx, s, in, saved, y, hn, cn, &by);
+}
+
 }  // namespace hl::cuda
