@@ -1,13 +1,12 @@
 // Convolutions as matrix products whose operands look up their pixels, one product a group; with few
 // channels a group, where a tile would be mostly empty, a thread per result.
-#include "ops/conv/conv.h"
-
 #include "cuda/divide.h"
 #include "cuda/fold.h"
 #include "cuda/gemm.h"
 #include "cuda/kernel.h"
 #include "cuda/loop.h"
 #include "cuda/unary.h"
+#include "ops/conv/conv.cuh"
 
 namespace hl::cuda {
 namespace {
@@ -15,15 +14,6 @@ namespace {
 constexpr const char* kProduct = "implicit product, tiles by plain threads";
 constexpr const char* kDirect = "a thread per result";
 constexpr const char* kFew = "few channels a group would leave most of a tile empty";
-
-// Channels of a group, of the side that a product's columns are, up to which threads work alone.
-constexpr int64_t kFewChannels = 8;
-bool few(const ConvShape& s, int64_t channels) {
-  return s.groups > 1 && channels / s.groups <= kFewChannels;
-}
-
-__host__ __device__ int64_t product(const int64_t (&n)[3]) { return n[0] * n[1] * n[2]; }
-int64_t weights(const ConvShape& s) { return s.K * product(s.kernel) * (s.C / s.groups); }
 
 template <class T>
 Plan conv_plan(const ConvShape& s, bool direct, int64_t scratch) {
@@ -243,32 +233,9 @@ void conv_backward_data(Ctx& ctx, const ConvShape& s, const T* dy, const T* w, c
 
 // ---- backward to the weights -----------------------------------------------------------------------
 
-// Parts of the sum over all pixels: so many that the card is busy and that a part's sum, in T, is short.
-constexpr int64_t kBusyTiles = 512, kBusyThreads = 1 << 17, kShortSum = 8192, kLeastPart = 64;
-constexpr int64_t kMostScratch = int64_t(256) << 20;
-
-template <class T>
-int64_t weight_parts(const ConvShape& s) {
-  const int64_t pixels = s.N * product(s.out), n = weights(s);
-  if (n == 0) return 1;
-  const auto least = [](int64_t a, int64_t b) { return a < b ? a : b; };
-  const int64_t fit = kMostScratch / (n * int64_t(sizeof(T)));
-  int64_t parts = 0;
-  if (few(s, s.K)) {
-    parts = least(ceil_div(kBusyThreads, n), ceil_div(pixels, kLeastPart));
-  } else {
-    const int64_t tiles =
-        s.groups * ceil_div(s.K / s.groups, int64_t(kTile)) * ceil_div(n / s.K, int64_t(kTile));
-    parts = least(ceil_div(kBusyTiles, tiles), ceil_div(pixels, 4 * kLeastPart));
-    if (parts * kShortSum < pixels) parts = ceil_div(pixels, kShortSum);
-  }
-  parts = least(parts, fit);
-  return parts < 1 ? 1 : parts;
-}
-
 template <class T>
 Plan conv_backward_weight_plan(const ConvShape& s) {
-  const int64_t parts = weight_parts<T>(s), n = weights(s);
+  const int64_t parts = weight_parts(s, sizeof(T)), n = weights(s);
   const int64_t partial =
       parts > 1 ? aligned(parts * n * int64_t(sizeof(T))) + sum_rows_bytes<T>(parts, n) : 0;
   const int64_t bias = sum_rows_bytes<T>(s.N * product(s.out), s.K);
@@ -281,7 +248,7 @@ void conv_backward_weight(Ctx& ctx, const ConvShape& s, const T* dy, const T* x,
   if (db) sum_rows(ctx, pixels, s.K, dy, db, ctx.shared);
   if (!dw || n == 0) return;
   const int64_t c_group = s.C / s.groups, k_group = s.K / s.groups, depth = n / s.K;
-  const int64_t parts = weight_parts<T>(s), length = ceil_div(pixels, parts);
+  const int64_t parts = weight_parts(s, sizeof(T)), length = ceil_div(pixels, parts);
   const Block3 outs = block_of(s.out), taps = block_of(s.kernel);
   const Divider by_c = divide_by(c_group);
   T* to = parts > 1 ? reinterpret_cast<T*>(ctx.shared) : dw;
