@@ -7,13 +7,10 @@
 // would need too much scratch it is cut.
 #pragma once
 
-#include <cstdlib>
-
-#include "cuda/divide.h"
 #include "cuda/loop.h"
 #include "cuda/round.h"
 #include "cuda/scratch.h"
-#include "ops/conv/conv.cuh"
+#include "ops/conv/gather.cuh"
 
 namespace hl::cuda {
 
@@ -95,19 +92,12 @@ inline int64_t images_at_once(int64_t images, int64_t bytes_each) {
   return most == 0 ? 0 : ceil_div(images, ceil_div(images, most));
 }
 
-// Coordinates fit 32 bits with room for sums of a few of them.
+// Whether a call is one for tensor cores.
 inline bool conv_mma_takes(const Ctx& ctx, const ConvShape& s, int64_t result_channels) {
-  constexpr int64_t kFar = int64_t(1) << 27;
-  if (ctx.precision == Precision::kFull || card().major < 8 || few(s, result_channels))
-    return false;
-  bool near = s.N > 0 && s.C > 0 && s.K > 0 && product(s.kernel) > 0;
-  for (int a = 0; a < 3; ++a) {
-    near = near && s.in[a] > 0 && s.in[a] < kFar && s.out[a] > 0 && s.out[a] < kFar &&
-           std::abs(s.pad[a]) < kFar && s.stride[a] < kFar && s.dilation[a] < kFar &&
-           s.kernel[a] < kFar && (s.kernel[a] - 1) * s.dilation[a] < kFar &&
-           (s.out[a] - 1) * s.stride[a] < kFar;
-  }
-  return near && s.N * product(s.in) < INT32_MAX && s.N * product(s.out) < INT32_MAX;
+  const int64_t in = s.N * product(s.in), out = s.N * product(s.out);
+  return ctx.precision != Precision::kFull && card().major >= 8 && !few(s, result_channels) &&
+         conv_near(s) && s.C > 0 && s.K > 0 && product(s.kernel) > 0 && in > 0 && in < INT32_MAX &&
+         out > 0 && out < INT32_MAX;
 }
 
 // use(Type()) for the type that the call allows.

@@ -78,21 +78,14 @@ __device__ __forceinline__ void add_channels(TileSums<Type, kRows, kColumns>& su
   }
 }
 
-struct WeightAxis {
-  int in, out, stride, dilation, pad;
-  int move;  // this digit of how far a thread's pixel moves on
-};
 struct WeightProduct {
   GemmGrid grid;  // columns are those of all chunks, the channels that only fill them up too
-  WeightAxis axis[3];
-  int move_images;
-  Block3 outs, taps;
+  Pixels pixels;
   Divider chunks;              // of x, a tap's
   int dy_chunks;               // of a pixel, a group's
   uint32_t x_pixel, dy_pixel;  // with all groups
   int64_t channels;            // of x, a group's, not filled up
-  const uint32_t *x,
-      *dy;  // rounded: the pixels [begin, end) of dy, and the images that they lie in
+  const uint32_t *x, *dy;      // rounded: pixels [begin, end) of dy, and the images they lie in
   int64_t begin, end;
   int64_t length, first_part, parts;  // pixels of a part; those that have some here
   int64_t weights;
@@ -137,17 +130,11 @@ __global__ void __launch_bounds__(kThreads, 2)
   int a_left = dy_chunk < p.dy_chunks ? count - a_row : 0;
   // The same of B, where the chunk stands for a tap, and the row for a pixel of dy.
   const int b_row = tid / B::kChunks, b_chunk = tid % B::kChunks;
-  int64_t chunk = j0 / kNumbers + b_chunk, tap[3], out[3];
   int b_left = j0 + b_chunk * kNumbers < p.grid.N ? count - b_row : 0;
+  int64_t tap = j0 / kNumbers + b_chunk;
   const uint32_t x_chunk =
-      unsigned(group) * unsigned(p.chunks.by) + unsigned(last_index(chunk, p.chunks));
-  place_in(p.taps, chunk, tap);
-  int image = int(place_in(p.outs, first + b_row, out)), at[3], shift[3];
-#pragma unroll
-  for (int a = 0; a < 3; ++a) {
-    at[a] = int(out[a]);
-    shift[a] = int(tap[a]) * p.axis[a].dilation - p.axis[a].pad;
-  }
+      unsigned(group) * unsigned(p.chunks.by) + unsigned(last_index(tap, p.chunks));
+  PixelWalk walk(p.pixels, first + b_row, tap);
 
   const auto copy = [&](int stage) {
     auto& to = room->stage[stage];
@@ -160,27 +147,13 @@ __global__ void __launch_bounds__(kThreads, 2)
     }
 #pragma unroll
     for (int e = 0; e < B::kPasses; ++e) {
-      bool there = b_left > 0;
-      uint32_t from = unsigned(image);
-#pragma unroll
-      for (int a = 0; a < 3; ++a) {
-        const WeightAxis& axis = p.axis[a];
-        const int in = at[a] * axis.stride + shift[a];
-        there = there && unsigned(in) < unsigned(axis.in);
-        from = from * unsigned(axis.in) + unsigned(in);
-      }
+      uint32_t from;
+      const bool there = walk.look(p.pixels, from) && b_left > 0;
       from = there ? from * p.x_pixel + x_chunk : 0;
       cp_async16(to.b + B::place(b_row + e * B::kAtOnce, b_chunk), p.x + size_t(from) * kChunkWords,
                  there ? 16 : 0);
       b_left -= B::kAtOnce;
-      bool carry = false;
-#pragma unroll
-      for (int a = 2; a >= 0; --a) {
-        at[a] += p.axis[a].move + carry;
-        carry = at[a] >= p.axis[a].out;
-        if (carry) at[a] -= p.axis[a].out;
-      }
-      image += p.move_images + carry;
+      walk.advance(p.pixels);
     }
   };
 
@@ -199,7 +172,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     add_channels(sums, room->stage[now].a, room->stage[now].b);
     now = now == kStages - 1 ? 0 : now + 1, next = next == kStages - 1 ? 0 : next + 1;
   }
-  const int64_t depth = p.taps.size[0].by * p.taps.size[1].by * p.taps.size[2].by * p.channels;
+  const int64_t depth = p.grid.N / (p.chunks.by * kNumbers) * p.channels;
   float* const to = p.to + part * p.weights + (group * p.grid.M + i0) * depth;
   const bool more = start < p.begin;  // than the slices before this one have summed
   sums.each(reinterpret_cast<float*>(room->stage), [&](int i, int j, float sum) {
@@ -212,13 +185,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 
 template <class Type, int kRows, int kColumns>
 void launch_weight(const Ctx& ctx, WeightProduct& p, int64_t batches) {
-  // How far a thread's pixel moves on, as a number whose digits count along the axes.
-  int64_t move = ChannelTile<Type, kColumns>::kAtOnce;
-  for (int a = 2; a >= 0; --a) {
-    p.axis[a].move = int(move % p.axis[a].out);
-    move /= p.axis[a].out;
-  }
-  p.move_images = int(move);
+  p.pixels.moves_by(ChannelTile<Type, kColumns>::kAtOnce);
   p.grid.rows = unsigned(ceil_div(p.grid.M, int64_t(kRows)));
   p.grid.cols = unsigned(ceil_div(p.grid.N, int64_t(kColumns)));
   HL_LAUNCH((conv_weight_mma<Type, kRows, kColumns>), unsigned(batches) * p.grid.rows * p.grid.cols,
@@ -255,17 +222,13 @@ bool weigh(const Ctx& ctx, const ConvShape& s, const float* dy, const float* x, 
   const int64_t images = images_at_once(s.N, dy_bytes + x_bytes);
   const int64_t parts = weight_parts(s, sizeof(float));
   WeightProduct p = {};
+  p.pixels = pixels_of(s);
   p.grid.M = k_group, p.grid.N = taps * x_chunks * kChunkNumbers<Type>;
   const int64_t blocks =
       s.groups * parts * ceil_div(k_group, int64_t(64)) * ceil_div(p.grid.N, int64_t(64));
   p.weights = weights(s);
   if (images == 0 || blocks > INT32_MAX || p.weights / s.K > INT32_MAX / 2) return false;
 
-  for (int a = 0; a < 3; ++a) {
-    p.axis[a] = {int(s.in[a]),       int(s.out[a]), int(s.stride[a]),
-                 int(s.dilation[a]), int(s.pad[a]), 0};
-  }
-  p.outs = block_of(s.out), p.taps = block_of(s.kernel);
   p.chunks = divide_by(x_chunks), p.dy_chunks = int(dy_chunks);
   p.x_pixel = uint32_t(s.groups * x_chunks), p.dy_pixel = uint32_t(s.groups * dy_chunks);
   p.channels = c_group, p.length = ceil_div(s.N * pixels, parts);
