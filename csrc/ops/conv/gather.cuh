@@ -34,8 +34,19 @@ inline bool conv_near(const ConvShape& s) {
   return near;
 }
 
-constexpr int kMostPhases = 32;       // along an axis
 constexpr int kNowhere = -(1 << 29);  // outside, whatever the tap
+template <class Offset>  // along an axis: for as many there is room among a kernel's arguments
+constexpr int kMostPhases = sizeof(Offset) == 4 ? 32 : 16;
+
+// Whether backward to the input has no more of them.
+template <class Offset>
+bool few_phases(const ConvShape& s) {
+  bool all = true;
+  for (int a = 0; a < 3; ++a) {
+    all = all && (s.stride[a] <= kMostPhases<Offset> || s.in[a] <= kMostPhases<Offset>);
+  }
+  return all;
+}
 
 template <class Offset>
 struct Gather {
@@ -50,7 +61,7 @@ struct Gather {
     int row_step, tap_step;  // in the source
     Offset x_tap, w_tap;     // from a tap to the next, in units
     Offset w_one;            // ... of those of w, of which a phase may have every m-th
-    Taps phase[kMostPhases];
+    Taps phase[kMostPhases<Offset>];
   };
   Axis axis[3];
   Block3 phases, counts;  // of rows of a phase
@@ -59,12 +70,21 @@ struct Gather {
   int64_t rows;           // of all images together
 
   int64_t batches(int64_t groups) const { return block_size(phases) * groups; }
+  int64_t most_taps() const {
+    int64_t taps = 1;
+    for (int a = 0; a < 3; ++a) {
+      int most = 0;
+      for (const Taps& t : axis[a].phase) most = t.count > most ? t.count : most;
+      taps *= most;
+    }
+    return taps;
+  }
   static int64_t block_size(const Block3& b) { return b.size[0].by * b.size[1].by * b.size[2].by; }
 };
 
-// w_unit: from a tap of w to the next. False: too many phases.
+// Backward, of few_phases(). w_unit: from a tap of w to the next.
 template <class Offset>
-bool make_gather(const ConvShape& s, bool backward, int64_t units, int64_t w_unit,
+void make_gather(const ConvShape& s, bool backward, int64_t units, int64_t w_unit,
                  Gather<Offset>& g) {
   int64_t phases[3], counts[3], x_one = s.groups * units, w_one = w_unit;
   for (int a = 2; a >= 0; --a) {
@@ -81,7 +101,6 @@ bool make_gather(const ConvShape& s, bool backward, int64_t units, int64_t w_uni
     x_one *= axis.source, w_one *= s.kernel[a];
     phases[a] = cut < axis.result ? cut : axis.result;
     counts[a] = ceil_div(int64_t(axis.result), cut);
-    if (phases[a] > kMostPhases) return false;
     for (int64_t start = 0; start < phases[a]; ++start) {
       axis.phase[start] = {};
       for (int64_t t = 0; t < every && t < s.kernel[a]; ++t) {
@@ -96,7 +115,6 @@ bool make_gather(const ConvShape& s, bool backward, int64_t units, int64_t w_uni
   g.phases = block_of(phases), g.counts = block_of(counts);
   g.units = int(units), g.x_pixel = Offset(s.groups * units);
   g.rows = s.N * product(counts);
-  return true;
 }
 
 // One of a product's batches: a phase of a group.
@@ -226,6 +244,7 @@ inline Pixels pixels_of(const ConvShape& s) {
 struct PixelWalk {
   int image, at[3], shift[3];
 
+  PixelWalk() = default;
   __device__ PixelWalk(const Pixels& p, int64_t pixel, int64_t tap) {
     int64_t out[3], t[3];
     image = int(place_in(p.outs, pixel, out));

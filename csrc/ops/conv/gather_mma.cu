@@ -137,9 +137,10 @@ bool convolve(const Ctx& ctx, const ConvShape& s, bool backward, const float* x,
   const int64_t w_bytes = p.channels * taps * chunks * int64_t(sizeof(Chunk));
   const int64_t image_bytes = pixels * s.groups * chunks * int64_t(sizeof(Chunk));
   const int64_t images = images_at_once(s.N, image_bytes);
-  if (images == 0 || w_bytes > kMostRounded) return false;
+  const bool phases = !backward || few_phases<uint32_t>(s);
+  if (images == 0 || w_bytes > kMostRounded || !phases) return false;
 
-  if (!make_gather(s, backward, chunks, chunks, p.gather)) return false;
+  make_gather(s, backward, chunks, chunks, p.gather);
 
   const int64_t rows = p.gather.rows / s.N, batches = p.gather.batches(s.groups);
   p.grid.N = p.channels / s.groups;
