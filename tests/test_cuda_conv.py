@@ -77,6 +77,17 @@ def test_strides_dilation_and_padding(how: dict[str, Any], dtype: str) -> None:
     check_conv(dtype, (2, 11, 10, 9), 11, how.pop("kernel"), **how)
 
 
+@pytest.mark.parametrize("stride", [20, 40])  # above 16 and 32 phases, threads work alone
+def test_many_phases(stride: int) -> None:
+    check_conv("bfloat16", (2, 3, 90, 5), 7, (3, 4), stride=(2, stride), padding=1)
+    dy, x, w = (draw(i, "bfloat16", *s) for i, s in enumerate([(2, 3, 5), (2, 90, 7), (5, 3, 7)]))
+    how = {"stride": stride, "padding": 1, "dilation": 20 if stride == 20 else 2}
+    dy = np.resize(dy, oracle.conv(x, w, **how).shape)
+    dx = kernels.conv1d_backward(*map(hl.cuda.array, (dy, x, w)), need=("x",), **how)[0]
+    want = conv_gradients(*(a.astype(np.float64) for a in (dy, x, w)), **how)[0]
+    np.testing.assert_allclose(dx.numpy(), want, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "tfloat32"])
 @pytest.mark.parametrize(("c", "k", "groups"), [(36, 18, 2), (30, 60, 3), (4, 34, 2), (140, 18, 2)])
 def test_groups(c: int, k: int, groups: int, dtype: str) -> None:
@@ -273,3 +284,23 @@ def test_a_batch_is_cut_where_its_copy_would_be_large() -> None:
 def test_parts_of_a_sum_over_pixels(pixels: int) -> None:
     """A weight's sum is cut into up to 512; of these, the last has nothing."""
     check_conv("bfloat16", (1, pixels + 1, 1), 1, (2,), what="dw", bias=False)
+
+
+def test_a_graph_has_room_for_the_copies() -> None:
+    x, w, dy = (
+        hl.cuda.array(draw(i, "bfloat16", *s))
+        for i, s in enumerate([(2, 8, 9, 16), (24, 3, 3, 16), (2, 8, 9, 24)])
+    )
+
+    def step() -> tuple[Any, ...]:
+        with hl.autocast("bfloat16"):
+            y = kernels.conv2d(x, w, padding=1)
+            return y, *kernels.conv2d_backward(dy, x, w, padding=1, need=("x", "w"))[:2]
+
+    eager = [a.numpy() for a in step()]
+    graph = hl.cuda.CUDAGraph()
+    with hl.cuda.graph(graph):
+        results = step()
+    graph.replay()
+    for got, want in zip(results, eager):
+        np.testing.assert_array_equal(got.numpy(), want)
