@@ -304,3 +304,19 @@ def test_a_graph_has_room_for_the_copies() -> None:
     graph.replay()
     for got, want in zip(results, eager):
         np.testing.assert_array_equal(got.numpy(), want)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("c", "k"), [(36, 18), (20, 70), (4, 34)])
+def test_groups_by_plain_threads(c: int, k: int, dtype: str) -> None:
+    rng = np.random.default_rng(1)
+    shapes = ((2, 3, 4, k), (2, 5, 7, c), (k, 3, 3, c // 2))
+    dy, x, w = (rng.standard_normal(s).astype(dtype) for s in shapes)
+    on = [hl.cuda.array(a) for a in (dy, x, w)]
+    how: dict[str, Any] = {"groups": 2, "padding": 1, "stride": 2}
+    got = [kernels.conv2d(*on[1:], **how), *kernels.conv2d_backward(*on, **how)[:2]]
+    wide = [a.astype(np.float64) for a in (dy, x, w)]
+    want = [oracle.conv(*wide[1:], **how), *conv_gradients(*wide, **how)]
+    off = 1e-4 if dtype == "float32" else 1e-12
+    for a, b in zip(got, want):
+        np.testing.assert_allclose(a.numpy(), b, rtol=off, atol=off)
