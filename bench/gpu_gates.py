@@ -63,6 +63,8 @@ RULES = (
     ),
     Rule("*together_kernel<Full,*", (r"\bFFMA",), (r"\bHMMA",), since=80),
     *(Rule(f"*together_kernel<{t},*", (r"HMMA\.",), since=80) for t in ("Bf16", "F16", "Tf32")),
+    Rule("conv_*mma*<*", (r"HMMA\.", r"LDGSTS\."), since=80),
+    Rule("conv_weight_mma<[BF]*", (r"LDSM\.",), since=80),  # of TF32, words: no ldmatrix turns them
     Rule("*sm90a_kernel<*", (r"HGMMA\.", r"UTMALDG", r"USETMAXREG"), (r"\bHMMA",)),
 )
 

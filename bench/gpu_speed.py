@@ -217,7 +217,11 @@ def nchw(a: Any) -> Any:
     return a.permute(0, 3, 1, 2)
 
 
-def conv(tiny: bool) -> Iterator[Spec]:
+def conv(tiny: bool, dtype: str = "float32") -> Iterator[Spec]:
+    def narrow(*arrays: Any) -> tuple[Any, ...]:
+        return tuple(a.bfloat16() for a in arrays)
+
+    rounded = None if dtype == "float32" else narrow
     for n, size, c, k, r, s in ((1, 6, 3, 4, 3, 1),) if tiny else RESNET:
         pad, out = r // 2, (size + 2 * (r // 2) - r) // s + 1
         x, w, dy = (n, size, size, c), (k, r, r, c), (n, out, out, k)
@@ -230,7 +234,7 @@ def conv(tiny: bool) -> Iterator[Spec]:
         def theirs(x: Any, w: Any, how: Any = how) -> Any:
             return F().conv2d(nchw(x), nchw(w), **how).permute(0, 2, 3, 1)
 
-        yield Spec(name, (x, w), forward, theirs)
+        yield Spec(name, (x, w), forward, theirs, None, rounded, dtype)
         for need, mask in (("x", [True, False, False]), ("w", [False, True, False])):
 
             def back(dy: Any, x: Any, w: Any, how: Any = how, need: str = need) -> Any:
@@ -244,7 +248,11 @@ def conv(tiny: bool) -> Iterator[Spec]:
                     *([0, 0], 1, mask),
                 )
 
-            yield Spec(f"{name} d{need}", (dy, x, w), back, back_theirs)
+            yield Spec(f"{name} d{need}", (dy, x, w), back, back_theirs, None, rounded, dtype)
+
+
+def conv_rounded(tiny: bool) -> Iterator[Spec]:
+    return conv(tiny, "bfloat16")
 
 
 LSTMS = (
@@ -290,7 +298,10 @@ def lstm(tiny: bool) -> Iterator[Spec]:
 
 SPECS: dict[str, Callable[[bool], Iterator[Spec]]] = {
     f.__name__: f
-    for f in (gemm, softmax, norm, pool, elementwise, reduce, optim, attention, conv, lstm)
+    for f in (
+        *(gemm, softmax, norm, pool, elementwise, reduce, optim, attention),
+        *(conv, conv_rounded, lstm),
+    )
 }
 
 

@@ -5,7 +5,8 @@ Without pytest, since bench/gpu_check.py asks the same of a card.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 import handloom as hl
 from handloom import kernels
 from reference import attention as oracle
+from reference import conv as conv_oracle
 
 DROPPED = {"bfloat16": 16, "tfloat32": 13}  # bits of float32's mantissa
 UNIT = {"bfloat16": 2.0**-8, "float16": 2.0**-11, "tfloat32": 2.0**-11}
@@ -134,8 +136,89 @@ def _recurrent() -> None:
     check_all([(3, 4, 21)] if small else [(1, 9, 33), (16, 40, 200), (33, 21, 515), (70, 5, 768)])
 
 
+# ---- convolution ---------------------------------------------------------------------------------
+
+
+def tap_views(x: Any, w: Any, y: Any, groups: int, **how: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """What a tap sees of padded x, its w, the channels of y: tap after tap, group after group."""
+    n = x.ndim - 2
+    stride, dilation = (np.broadcast_to(how.get(k, 1), n) for k in ("stride", "dilation"))
+    width, outputs = x.shape[-1] // groups, w.shape[0] // groups
+    for tap in itertools.product(*map(range, w.shape[1:-1])):
+        at = tuple(
+            slice(t * d, t * d + s * (o - 1) + 1, s)
+            for t, d, s, o in zip(tap, dilation, stride, y.shape[1:-1])
+        )
+        for g in range(groups):
+            o = slice(g * outputs, (g + 1) * outputs)
+            yield x[(slice(None), *at, slice(g * width, (g + 1) * width))], w[(o, *tap)], y[..., o]
+
+
+def conv_gradients(dy: Any, x: Any, w: Any, groups: int = 1, **how: Any) -> tuple[Any, Any]:
+    """dx and dw in float64, tap by tap."""
+    pads = [
+        (p, p) if isinstance(p, int) else p
+        for p in conv_oracle._triple(how.get("padding", 0), x.ndim - 2)
+    ]
+    wide = np.pad(x, [(0, 0), *pads, (0, 0)])
+    dx, dw = np.zeros_like(wide), np.zeros_like(w)
+    seen = tap_views(wide, w, dy, groups, **how)
+    for (pixels, taps, d), (to_x, to_w, _) in zip(seen, tap_views(dx, dw, dy, groups, **how)):
+        to_x += d @ taps
+        to_w += np.tensordot(d, pixels, (range(x.ndim - 1),) * 2)
+    inner = tuple(slice(p, p + size) for (p, _), size in zip(pads, x.shape[1:-1]))
+    return dx[(slice(None), *inner)], dw
+
+
+def check_conv(
+    dtype: str,
+    x_shape: tuple[int, ...],
+    outputs: int,
+    kernel: tuple[int, ...],
+    bias: bool = True,
+    what: str = "ydxdw",
+    **how: Any,
+) -> None:
+    """y, dx and dw of a convolution on tensor cores; what is left is the error of float32 sums."""
+    n, groups = len(kernel), how.get("groups", 1)
+    x, w = draw(1, dtype, *x_shape), draw(2, dtype, outputs, *kernel, x_shape[-1] // groups)
+    b = draw(3, dtype, outputs) if bias else None
+    wide = [None if a is None else a.astype(np.float64) for a in (x, w, b)]
+    size = [None if a is None else np.abs(a) for a in wide]
+    exact = conv_oracle.conv(*wide, **how)
+    dy = draw(4, dtype, *exact.shape)
+    on = hl.cuda.array
+    bound = 2.0**-23 * (np.prod(kernel) * x_shape[-1] // groups + 1)
+    with hl.autocast(dtype):
+        if "y" in what:
+            y = getattr(kernels, f"conv{n}d")(on(x), on(w), None if b is None else on(b), **how)
+            assert_within(y, exact, bound * conv_oracle.conv(*size, **how) + 1e-30, "y")
+        need = tuple(v for v in "xw" if f"d{v}" in what)
+        backward = getattr(kernels, f"conv{n}d_backward")
+        dx, dw, _ = backward(on(dy), on(x), on(w), need=need, **how)
+    exact_grads = conv_gradients(dy.astype(np.float64), wide[0], wide[1], **how)
+    grad_sizes = conv_gradients(np.abs(dy).astype(np.float64), size[0], size[1], **how)
+    depths = (np.prod(kernel) * outputs // groups, np.prod(dy.shape[:-1]))
+    for got, want, total, depth, name in zip(
+        (dx, dw), exact_grads, grad_sizes, depths, ("dx", "dw")
+    ):
+        if got is not None:
+            assert_within(got, want, 2.0**-23 * (depth + 1) * total + 1e-30, name)
+
+
+def _convolutions() -> None:
+    for dtype in UNIT:
+        check_conv(dtype, (2, 20, 23, 40), 72, (3, 3), padding=1)
+        check_conv(dtype, (2, 33, 32, 3), 64, (7, 7), stride=2, padding=3)
+        check_conv(dtype, (2, 14, 15, 130), 140, (1, 1), stride=2)
+        check_conv(dtype, (1, 17, 18, 48), 96, (3, 4), groups=2, stride=(2, 3), dilation=(3, 2))
+        check_conv(dtype, (3, 300, 20), 33, (5,), padding=2)
+        check_conv(dtype, (1, 7, 8, 9, 17), 40, (3, 3, 2), padding=1, stride=(1, 2, 2))
+
+
 # what a check covers: the kernels of layer mma, and the calls
 CHECKS: dict[str, tuple[tuple[str, ...], Callable[[], None]]] = {
     "attention": (("attention_forward", "attention_backward"), _attentions),
     "recurrent": (("rnn_forward", "rnn_backward"), _recurrent),
+    "conv": (("conv_forward", "conv_backward_data", "conv_backward_weight"), _convolutions),
 }

@@ -173,15 +173,11 @@ void launch_gemm(const Ctx& ctx, int64_t batches, int64_t M, int64_t N, int64_t 
             kThreads, sizeof(GemmRoom<T, 16 * Each, Depth>), ctx.stream, g, a, b, store);
 }
 
-// `batches` products side by side.
+// `batches` products side by side, in T.
 template <class T, class A, class B, class Store>
-void gemm(const Ctx& ctx, int64_t batches, int64_t M, int64_t N, int64_t K, A a, B b, Store store) {
+void gemm_plain(const Ctx& ctx, int64_t batches, int64_t M, int64_t N, int64_t K, A a, B b,
+                Store store) {
   if (batches <= 0 || M <= 0 || N <= 0) return;
-  if constexpr (sizeof(T) == 4) {
-    if (ctx.precision != Precision::kFull && card().major >= 8) {
-      return gemm_rounded(ctx, batches, M, N, K, a, b, store);
-    }
-  }
   if constexpr (sizeof(T) == 4 && requires { a.of(0), b.of(0); }) {
     // 128 x 128 read half as much for each product, where there are tiles for all multiprocessors.
     constexpr int64_t kSide = 128, kEnough = 96;
@@ -192,6 +188,18 @@ void gemm(const Ctx& ctx, int64_t batches, int64_t M, int64_t N, int64_t K, A a,
   // Doubles in shorter steps: what is under way and the sums are all the registers there are.
   launch_gemm<T, kTile / 16, sizeof(T) == 4 ? kDepth : kDepth / 2>(ctx, batches, M, N, K, a, b,
                                                                    store);
+}
+
+// ... or on tensor cores, if the call allows it.
+template <class T, class A, class B, class Store>
+void gemm(const Ctx& ctx, int64_t batches, int64_t M, int64_t N, int64_t K, A a, B b, Store store) {
+  if constexpr (sizeof(T) == 4) {
+    if (ctx.precision != Precision::kFull && card().major >= 8) {
+      if (batches <= 0 || M <= 0 || N <= 0) return;
+      return gemm_rounded(ctx, batches, M, N, K, a, b, store);
+    }
+  }
+  gemm_plain<T>(ctx, batches, M, N, K, a, b, store);
 }
 
 }  // namespace hl::cuda

@@ -59,14 +59,15 @@ struct Words<Tf32> {
 template <class Type>
 constexpr int kTileDepth = kRowWords * Words<Type>::kEach;
 
-// The sums of a kRows x kRows tile of C: the warps stand 2 x 4, each has kRows / 2 x kRows / 4 of it.
-template <class Type, int kRows>
+// The sums of a tile of C of kRows x kColumns: the warps stand 2 x 4, each has kRows / 2 x kColumns / 4
+// of it.
+template <class Type, int kRows, int kColumns = kRows>
 struct TileSums {
-  static constexpr int kDown = kRows / 2 / 16, kAcross = kRows / 4 / 8;
+  static constexpr int kDown = kRows / 2 / 16, kAcross = kColumns / 4 / 8;
   float sum[kDown][kAcross][4] = {};
 
   static __device__ int first_row() { return int(threadIdx.x) / kWarp / 4 * (kRows / 2); }
-  static __device__ int first_column() { return int(threadIdx.x) / kWarp % 4 * (kRows / 4); }
+  static __device__ int first_column() { return int(threadIdx.x) / kWarp % 4 * (kColumns / 4); }
 
   // += the product of two tiles.
   __device__ void add(const uint32_t* a, const uint32_t* b) {
@@ -93,13 +94,13 @@ struct TileSums {
   }
 
   // use(i, j, sum) for every element of the tile, each once, neighbouring threads at neighbouring j.
-  // The sums go through shared memory, half a tile at a time: kRows * kRows / 2 floats at `room`,
-  // where nothing else may be needed any more. A row's groups of 8 change places by its number, as
-  // otherwise the four rows that 16 lanes write at once would meet in the same banks.
+  // The sums go through shared memory, half a tile at a time: kRows * kColumns / 2 floats at
+  // `room`, where nothing else may be needed any more. A row's groups of 8 change places by its number,
+  // as otherwise the four rows that 16 lanes write at once would meet in the same banks.
   template <class Use>
   __device__ void each(float* room, Use use) const {
     constexpr int kHalf = kRows / 2;
-    const auto place = [](int i, int j) { return i * kRows + (j ^ (i % 4 * 8)); };
+    const auto place = [](int i, int j) { return i * kColumns + (j ^ (i % 4 * 8)); };
     const int i0 = lane() / 4, j0 = first_column() + lane() % 4 * 2;
     for (int half = 0; half < 2; ++half) {
       __syncthreads();
@@ -118,8 +119,8 @@ struct TileSums {
       }
       __syncthreads();
 #pragma unroll 1
-      for (int e = int(threadIdx.x); e < kHalf * kRows; e += kThreads) {
-        use(half * kHalf + e / kRows, e % kRows, room[place(e / kRows, e % kRows)]);
+      for (int e = int(threadIdx.x); e < kHalf * kColumns; e += kThreads) {
+        use(half * kHalf + e / kColumns, e % kColumns, room[place(e / kColumns, e % kColumns)]);
       }
     }
   }

@@ -4,16 +4,18 @@
 
 #include "context.h"
 #include "cuda/gpu.h"
+#include "cuda/graph.h"
 
 namespace hl::cuda {
 
 class Scratch {
  public:
   Scratch(const Ctx& ctx, int64_t bytes) : stream_(static_cast<cudaStream_t>(ctx.stream)) {
+    if (take_graph_memory(ctx.stream, bytes, &memory_)) return;
     HL_CHECK(cudaMallocAsync(&memory_, size_t(bytes), stream_));
   }
   ~Scratch() {
-    if (memory_) HL_CHECK(cudaFreeAsync(memory_, stream_));
+    if (memory_ && !give_back_graph_memory(memory_)) HL_CHECK(cudaFreeAsync(memory_, stream_));
   }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;

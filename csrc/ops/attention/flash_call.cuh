@@ -6,6 +6,7 @@
 // they then read half the bytes or fewer, by cp.async, in whole tiles without a bound to check.
 #pragma once
 
+#include "cuda/round.h"
 #include "cuda/scratch.h"
 #include "ops/attention/flash.cuh"
 
@@ -28,7 +29,6 @@ struct FlashArrays {
 template <class Type, int kWidth>
 __global__ void __launch_bounds__(kThreads) flash_round(FlashArrays all, int64_t N) {
   using Tile = FlashTile<Type, kWidth>;
-  constexpr int kNumbers = kChunkWords * Words<Type>::kEach;
   const FlashArray& x = all.array[blockIdx.y];
   const int64_t chunks = N * x.heads * x.rows * Tile::kChunks;
   const bool fours =
@@ -36,26 +36,11 @@ __global__ void __launch_bounds__(kThreads) flash_round(FlashArrays all, int64_t
   const int64_t step = int64_t(gridDim.x) * kThreads;
   for (int64_t c = int64_t(blockIdx.x) * kThreads + threadIdx.x; c < chunks; c += step) {
     int64_t head = c / Tile::kChunks;
-    const int64_t d = c % Tile::kChunks * kNumbers, t = split(head, x.rows);
+    const int64_t d = c % Tile::kChunks * kChunkNumbers<Type>, t = split(head, x.rows);
     const int64_t h = split(head, x.heads), n = head;
     const float* from = x.from + n * x.stride[0] + t * x.stride[1] + h * x.stride[2] + d;
     const int64_t left = t < (x.lengths ? x.lengths[n] : x.T) ? x.D - d : 0;
-    alignas(16) float v[kNumbers];
-#pragma unroll
-    for (int e = 0; e < kNumbers; e += 4) {
-      if (fours && e + 4 <= left) {
-        *reinterpret_cast<Chunk*>(v + e) = *reinterpret_cast<const Chunk*>(from + e);
-      } else {
-#pragma unroll
-        for (int f = e; f < e + 4; ++f) v[f] = f < left ? from[f] : 0.0f;
-      }
-    }
-    Chunk made;
-#pragma unroll
-    for (int w = 0; w < kChunkWords; ++w) {
-      made.word[w] = Words<Type>::make(v + w * Words<Type>::kEach);
-    }
-    *reinterpret_cast<Chunk*>(x.to + c * kChunkWords) = made;
+    *reinterpret_cast<Chunk*>(x.to + c * kChunkWords) = round_chunk<Type>(from, left, fours);
   }
 }
 

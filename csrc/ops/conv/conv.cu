@@ -1,13 +1,9 @@
-// Convolutions as matrix products whose operands look up their pixels, one product a group; with few
+// Convolution by plain threads: products whose operands look up their pixels, one a group; with few
 // channels a group, where a tile would be mostly empty, a thread per result.
-#include "ops/conv/conv.h"
-
-#include "cuda/divide.h"
 #include "cuda/fold.h"
-#include "cuda/gemm.h"
 #include "cuda/kernel.h"
 #include "cuda/loop.h"
-#include "cuda/unary.h"
+#include "ops/conv/operands.cuh"
 
 namespace hl::cuda {
 namespace {
@@ -15,22 +11,14 @@ namespace {
 constexpr const char* kProduct = "implicit product, tiles by plain threads";
 constexpr const char* kDirect = "a thread per result";
 constexpr const char* kFew = "few channels a group would leave most of a tile empty";
-
-// Channels of a group, of the side that a product's columns are, up to which threads work alone.
-constexpr int64_t kFewChannels = 8;
-bool few(const ConvShape& s, int64_t channels) {
-  return s.groups > 1 && channels / s.groups <= kFewChannels;
-}
-
-__host__ __device__ int64_t product(const int64_t (&n)[3]) { return n[0] * n[1] * n[2]; }
-int64_t weights(const ConvShape& s) { return s.K * product(s.kernel) * (s.C / s.groups); }
+constexpr const char* kFar = "a number of 2^27 or more among the sizes, or a stride above 16";
 
 template <class T>
-Plan conv_plan(const ConvShape& s, bool direct, int64_t scratch) {
+Plan conv_plan(const ConvShape& s, const char* direct, int64_t scratch) {
   const double w = double(weights(s)), out = double(s.N * product(s.out));
   const double in = double(s.N * product(s.in));
   Plan p = {direct ? kDirect : kProduct,
-            direct ? kFew : nullptr,
+            direct,
             {kTile, kTile, kDepth},
             scratch,
             0,
@@ -40,239 +28,138 @@ Plan conv_plan(const ConvShape& s, bool direct, int64_t scratch) {
   return p;
 }
 
-// The pixel that tap `tap` of output `out` looks at, counted over all images; -1 outside.
-__device__ int64_t input_pixel(const ConvShape& s, int64_t n, const int64_t (&out)[3],
-                               const int64_t (&tap)[3]) {
-  int64_t pixel = n;
-#pragma unroll
-  for (int a = 0; a < 3; ++a) {
-    const int64_t i = out[a] * s.stride[a] + tap[a] * s.dilation[a] - s.pad[a];
-    if (i < 0 || i >= s.in[a]) return -1;
-    pixel = pixel * s.in[a] + i;
+// Why each result, of `channels` channels, has a thread of its own; null: they are a product.
+const char* direct(const ConvShape& s, int64_t channels, bool backward = false) {
+  return few(s, channels)                                         ? kFew
+         : conv_near(s) && (!backward || few_phases<uint64_t>(s)) ? nullptr
+                                                                  : kFar;
+}
+
+// use(pixel, tap) for the taps of a result in image n that meet a pixel of the other side, both numbered in
+// C order. look(axis, t) is the place of tap t along an axis, negative outside.
+template <class Look, class Use>
+__device__ void each_tap(const int64_t (&kernel)[3], const int64_t (&size)[3], int64_t n, Look look,
+                         Use use) {
+  for (int64_t t0 = 0; t0 < kernel[0]; ++t0) {
+    const int64_t d = look(0, t0);
+    if (d < 0) continue;
+    for (int64_t t1 = 0; t1 < kernel[1]; ++t1) {
+      const int64_t h = look(1, t1);
+      if (h < 0) continue;
+      const int64_t line = ((n * size[0] + d) * size[1] + h) * size[2];
+      const int64_t tap = (t0 * kernel[1] + t1) * kernel[2];
+      for (int64_t t2 = 0; t2 < kernel[2]; ++t2) {
+        const int64_t w = look(2, t2);
+        if (w >= 0) use(line + w, tap + t2);
+      }
+    }
   }
-  return pixel;
+}
+// What tap t of output `out` looks at along an axis.
+__device__ int64_t looks_at(const ConvShape& s, int a, int64_t out, int64_t t) {
+  const int64_t i = out * s.stride[a] + t * s.dilation[a] - s.pad[a];
+  return i < s.in[a] ? i : -1;
+}
+// The output whose tap t looks at `in`.
+__device__ int64_t seen_by(const ConvShape& s, const Block3& strides, int a, int64_t in,
+                           int64_t t) {
+  const int64_t at = in + s.pad[a] - t * s.dilation[a];
+  if (at < 0) return -1;
+  const int64_t j = quotient(at, strides.size[a]);
+  return j * s.stride[a] == at && j < s.out[a] ? j : -1;
 }
 
 // ---- forward ---------------------------------------------------------------------------------------
 template <class T>
 Plan conv_forward_plan(const ConvShape& s) {
-  return conv_plan<T>(s, few(s, s.K), 0);
+  return conv_plan<T>(s, direct(s, s.K), 0);
 }
+
+struct GroupStarts {
+  int64_t step;
+  __device__ int64_t operator()(int64_t group) const { return group * step; }
+};
 
 template <class T>
 void conv_forward(Ctx& ctx, const ConvShape& s, const T* x, const T* w, const T*, const T* b, T* y,
                   T* z) {
   const int64_t c_group = s.C / s.groups, k_group = s.K / s.groups;
   const int64_t pixels = s.N * product(s.out), depth = product(s.kernel) * c_group;
-  const Block3 outs = block_of(s.out), taps = block_of(s.kernel);
-  const Divider by_c = divide_by(c_group);
-  const auto finish = [=] __device__(int64_t at, int64_t o, T sum) {
-    const T total = b ? sum + b[o] : sum;
-    if (z) z[at] = total;
-    y[at] = activate(s.activation, total, s.p0, s.p1);
-  };
-  if (few(s, s.K)) {
-    const Divider by_k = divide_by(s.K), by_group = divide_by(k_group);
-    return each(ctx, pixels * s.K, [=] __device__(int64_t i) {
-      int64_t pixel = i, out[3], tap[3];
-      const int64_t o = last_index(pixel, by_k), first = quotient(o, by_group) * c_group;
-      const int64_t n = place_in(outs, pixel, out);
-      const T* weight = w + o * depth;
-      T sum = 0;
-      for (tap[0] = 0; tap[0] < s.kernel[0]; ++tap[0]) {
-        for (tap[1] = 0; tap[1] < s.kernel[1]; ++tap[1]) {
-          for (tap[2] = 0; tap[2] < s.kernel[2]; ++tap[2], weight += c_group) {
-            const int64_t from = input_pixel(s, n, out, tap);
-            if (from < 0) continue;
-            for (int64_t c = 0; c < c_group; ++c) sum += x[from * s.C + first + c] * weight[c];
-          }
-        }
-      }
-      finish(i, o, sum);
-    });
+  if (!direct(s, s.K)) {
+    GatheredRows<T> rows = {{}, x};
+    make_gather(s, false, c_group, c_group, rows.gather);
+    const Strided<const T, GroupStarts> weights = {w, 1, depth, {k_group * depth}};
+    return gemm_plain<T>(
+        ctx, s.groups, pixels, k_group, depth, rows, weights,
+        PixelStore<T>{rows.gather, false, k_group, s.K, b, y, z, s.activation, s.p0, s.p1});
   }
-  gemm<T>(
-      ctx, s.groups, pixels, k_group, depth,
-      [=] __device__(int64_t g, int64_t i, int64_t k) {
-        int64_t out[3], tap[3];
-        const int64_t c = last_index(k, by_c);
-        place_in(taps, k, tap);
-        const int64_t n = place_in(outs, i, out), from = input_pixel(s, n, out, tap);
-        return from < 0 ? T(0) : x[from * s.C + g * c_group + c];
-      },
-      [=] __device__(int64_t g, int64_t k, int64_t j) { return w[(g * k_group + j) * depth + k]; },
-      [=] __device__(int64_t g, int64_t i, int64_t j, T sum) {
-        finish(i * s.K + g * k_group + j, g * k_group + j, sum);
-      });
+  const Block3 outs = block_of(s.out);
+  const Divider by_k = divide_by(s.K), by_group = divide_by(k_group);
+  each(ctx, pixels * s.K, [=] __device__(int64_t i) {
+    int64_t pixel = i, out[3];
+    const int64_t o = last_index(pixel, by_k), first = quotient(o, by_group) * c_group;
+    const int64_t n = place_in(outs, pixel, out);
+    T sum = 0;
+    each_tap(
+        s.kernel, s.in, n, [&](int a, int64_t t) { return looks_at(s, a, out[a], t); },
+        [&](int64_t from, int64_t tap) {
+          const T *weight = w + o * depth + tap * c_group, *at = x + from * s.C + first;
+          for (int64_t c = 0; c < c_group; ++c) sum += at[c] * weight[c];
+        });
+    const T total = b ? sum + b[o] : sum;
+    if (z) z[i] = total;
+    y[i] = activate(s.activation, total, s.p0, s.p1);
+  });
 }
 
 // ---- backward to the input, or transposed ----------------------------------------------------------
-//
-// Of the taps, only those with i + pad - t * dilation = j * stride reach pixel i. With dilation 1 these
-// are every stride-th one, from (i + pad) mod stride on: pixels of the same remainder ("phase") make a
-// product of their own, over their taps. With dilation and stride the product runs over all taps.
-struct Phases {
-  int64_t step[3];   // from one tap of a phase to the next, and from one pixel to the next
-  int64_t taps[3];   // of a phase, at most
-  int64_t count[3];  // pixels of a phase, at most
-};
-Phases phases_of(const ConvShape& s) {
-  Phases p;
-  for (int a = 0; a < 3; ++a) {
-    const bool cut = s.dilation[a] == 1 && s.stride[a] < s.in[a];
-    p.step[a] = cut ? s.stride[a] : 1;
-    p.taps[a] = ceil_div(s.kernel[a], p.step[a]);
-    p.count[a] = ceil_div(s.in[a], p.step[a]);
-  }
-  return p;
-}
-
-// The output, counted over all images, whose tap `tap` looks at pixel `in`; -1 where there is none.
-__device__ int64_t output_pixel(const ConvShape& s, const Block3& strides, int64_t n,
-                                const int64_t (&in)[3], const int64_t (&tap)[3]) {
-  int64_t pixel = n;
-#pragma unroll
-  for (int a = 0; a < 3; ++a) {
-    const int64_t at = in[a] + s.pad[a] - tap[a] * s.dilation[a];
-    if (at < 0 || tap[a] >= s.kernel[a] || in[a] >= s.in[a]) return -1;
-    const int64_t j = quotient(at, strides.size[a]);
-    if (j * s.stride[a] != at || j >= s.out[a]) return -1;
-    pixel = pixel * s.out[a] + j;
-  }
-  return pixel;
-}
-
 template <class T>
 Plan conv_backward_data_plan(const ConvShape& s) {
-  return conv_plan<T>(s, few(s, s.C), 0);
+  return conv_plan<T>(s, direct(s, s.C, true), 0);
 }
 
 template <class T>
 void conv_backward_data(Ctx& ctx, const ConvShape& s, const T* dy, const T* w, const T* b, T* dx,
                         T* z) {
   const int64_t c_group = s.C / s.groups, k_group = s.K / s.groups, taps = product(s.kernel);
-  const Block3 strides = block_of(s.stride);
-  const auto finish = [=] __device__(int64_t at, int64_t c, T sum) {
-    const T total = b ? sum + b[c] : sum;
-    if (z) z[at] = total;
-    dx[at] = activate(s.activation, total, s.p0, s.p1);
-  };
-  if (few(s, s.C)) {
-    const Block3 ins = block_of(s.in);
-    const Divider by_c = divide_by(s.C), by_group = divide_by(c_group);
-    return each(ctx, s.N * product(s.in) * s.C, [=] __device__(int64_t i) {
-      int64_t pixel = i, in[3], tap[3];
-      const int64_t c = last_index(pixel, by_c), g = quotient(c, by_group);
-      const int64_t n = place_in(ins, pixel, in);
-      const T* weight = w + g * k_group * taps * c_group + (c - g * c_group);
-      T sum = 0;
-      for (tap[0] = 0; tap[0] < s.kernel[0]; ++tap[0]) {
-        for (tap[1] = 0; tap[1] < s.kernel[1]; ++tap[1]) {
-          for (tap[2] = 0; tap[2] < s.kernel[2]; ++tap[2], weight += c_group) {
-            const int64_t from = output_pixel(s, strides, n, in, tap);
-            if (from < 0) continue;
-            for (int64_t o = 0; o < k_group; ++o) {
-              sum += dy[from * s.K + g * k_group + o] * weight[o * taps * c_group];
-            }
-          }
-        }
-      }
-      finish(i, c, sum);
-    });
+  if (!direct(s, s.C, true)) {
+    GatheredRows<T> rows = {{}, dy};
+    make_gather(s, true, k_group, c_group, rows.gather);
+    const Units& g = rows.gather;
+    const GatheredWeights<T> weights = {g, w, k_group * taps * c_group, taps * c_group};
+    const int64_t batches = g.batches(s.groups);
+    return gemm_plain<T>(
+        ctx, batches, g.rows, c_group, g.most_taps() * k_group, rows, weights,
+        PixelStore<T>{g, batches > s.groups, c_group, s.C, b, dx, z, s.activation, s.p0, s.p1});
   }
-  const Phases p = phases_of(s);
-  const Block3 counts = block_of(p.count), taps_of_phase = block_of(p.taps);
-  const Block3 starts = block_of(p.step), kernel = block_of(s.kernel);
-  const Divider by_k = divide_by(k_group);
-  // The place in the image of pixel i of a phase.
-  const auto locate = [=] __device__(int64_t phase, int64_t i, int64_t (&in)[3]) {
-    int64_t start[3];
-    place_in(starts, phase, start);
-    const int64_t n = place_in(counts, i, in);
-#pragma unroll
-    for (int a = 0; a < 3; ++a) in[a] = in[a] * p.step[a] + start[a];
-    return n;
-  };
-  // Tap number k of a phase.
-  const auto tap_at = [=] __device__(int64_t phase, int64_t k, int64_t (&tap)[3]) {
-    int64_t start[3];
-    place_in(starts, phase, start);
-    place_in(taps_of_phase, k, tap);
-#pragma unroll
-    for (int a = 0; a < 3; ++a) {
-      int64_t first = start[a] + s.pad[a];
-      tap[a] = tap[a] * p.step[a] + last_index(first, starts.size[a]);
-    }
-  };
-  const int64_t phases = product(p.step);
-  const Divider by_phases = divide_by(phases);
-  gemm<T>(
-      ctx, s.groups * phases, s.N * product(p.count), c_group, product(p.taps) * k_group,
-      [=] __device__(int64_t batch, int64_t i, int64_t k) {
-        int64_t g = batch, in[3], tap[3];
-        const int64_t phase = last_index(g, by_phases), o = last_index(k, by_k);
-        const int64_t n = locate(phase, i, in);
-        tap_at(phase, k, tap);
-        const int64_t from = output_pixel(s, strides, n, in, tap);
-        return from < 0 ? T(0) : dy[from * s.K + g * k_group + o];
-      },
-      [=] __device__(int64_t batch, int64_t k, int64_t j) {
-        int64_t g = batch, tap[3];
-        const int64_t phase = last_index(g, by_phases), o = last_index(k, by_k);
-        tap_at(phase, k, tap);
-        int64_t t = 0;
-#pragma unroll
-        for (int a = 0; a < 3; ++a) {
-          if (tap[a] >= s.kernel[a]) return T(0);
-          t = t * kernel.size[a].by + tap[a];
-        }
-        return w[((g * k_group + o) * taps + t) * c_group + j];
-      },
-      [=] __device__(int64_t batch, int64_t i, int64_t j, T sum) {
-        int64_t g = batch, in[3];
-        const int64_t phase = last_index(g, by_phases);
-        int64_t pixel = locate(phase, i, in);
-#pragma unroll
-        for (int a = 0; a < 3; ++a) {
-          if (in[a] >= s.in[a]) return;
-          pixel = pixel * s.in[a] + in[a];
-        }
-        finish(pixel * s.C + g * c_group + j, g * c_group + j, sum);
-      });
+  const Block3 ins = block_of(s.in), strides = block_of(s.stride);
+  const Divider by_c = divide_by(s.C), by_group = divide_by(c_group);
+  each(ctx, s.N * product(s.in) * s.C, [=] __device__(int64_t i) {
+    int64_t pixel = i, in[3];
+    const int64_t c = last_index(pixel, by_c), g = quotient(c, by_group);
+    const int64_t n = place_in(ins, pixel, in);
+    T sum = 0;
+    each_tap(
+        s.kernel, s.out, n, [&](int a, int64_t t) { return seen_by(s, strides, a, in[a], t); },
+        [&](int64_t from, int64_t tap) {
+          const T* weight = w + (g * k_group * taps + tap) * c_group + (c - g * c_group);
+          const T* at = dy + from * s.K + g * k_group;
+          for (int64_t o = 0; o < k_group; ++o) sum += at[o] * weight[o * taps * c_group];
+        });
+    const T total = b ? sum + b[c] : sum;
+    if (z) z[i] = total;
+    dx[i] = activate(s.activation, total, s.p0, s.p1);
+  });
 }
 
 // ---- backward to the weights -----------------------------------------------------------------------
-
-// Parts of the sum over all pixels: so many that the card is busy and that a part's sum, in T, is short.
-constexpr int64_t kBusyTiles = 512, kBusyThreads = 1 << 17, kShortSum = 8192, kLeastPart = 64;
-constexpr int64_t kMostScratch = int64_t(256) << 20;
-
-template <class T>
-int64_t weight_parts(const ConvShape& s) {
-  const int64_t pixels = s.N * product(s.out), n = weights(s);
-  if (n == 0) return 1;
-  const auto least = [](int64_t a, int64_t b) { return a < b ? a : b; };
-  const int64_t fit = kMostScratch / (n * int64_t(sizeof(T)));
-  int64_t parts = 0;
-  if (few(s, s.K)) {
-    parts = least(ceil_div(kBusyThreads, n), ceil_div(pixels, kLeastPart));
-  } else {
-    const int64_t tiles =
-        s.groups * ceil_div(s.K / s.groups, int64_t(kTile)) * ceil_div(n / s.K, int64_t(kTile));
-    parts = least(ceil_div(kBusyTiles, tiles), ceil_div(pixels, 4 * kLeastPart));
-    if (parts * kShortSum < pixels) parts = ceil_div(pixels, kShortSum);
-  }
-  parts = least(parts, fit);
-  return parts < 1 ? 1 : parts;
-}
-
 template <class T>
 Plan conv_backward_weight_plan(const ConvShape& s) {
-  const int64_t parts = weight_parts<T>(s), n = weights(s);
+  const int64_t parts = weight_parts(s, sizeof(T)), n = weights(s);
   const int64_t partial =
       parts > 1 ? aligned(parts * n * int64_t(sizeof(T))) + sum_rows_bytes<T>(parts, n) : 0;
   const int64_t bias = sum_rows_bytes<T>(s.N * product(s.out), s.K);
-  return conv_plan<T>(s, few(s, s.K), partial > bias ? partial : bias);
+  return conv_plan<T>(s, direct(s, s.K), partial > bias ? partial : bias);
 }
 
 template <class T>
@@ -281,13 +168,18 @@ void conv_backward_weight(Ctx& ctx, const ConvShape& s, const T* dy, const T* x,
   if (db) sum_rows(ctx, pixels, s.K, dy, db, ctx.shared);
   if (!dw || n == 0) return;
   const int64_t c_group = s.C / s.groups, k_group = s.K / s.groups, depth = n / s.K;
-  const int64_t parts = weight_parts<T>(s), length = ceil_div(pixels, parts);
-  const Block3 outs = block_of(s.out), taps = block_of(s.kernel);
-  const Divider by_c = divide_by(c_group);
+  const int64_t parts = weight_parts(s, sizeof(T)), length = ceil_div(pixels, parts);
+  const Divider by_c = divide_by(c_group), by_parts = divide_by(parts);
   T* to = parts > 1 ? reinterpret_cast<T*>(ctx.shared) : dw;
-  if (few(s, s.K)) {
-    const Divider by_weights = divide_by(n);
-    const Divider by_k = divide_by(s.K), by_group = divide_by(k_group);
+  if (!direct(s, s.K)) {
+    TapPixels<T> taps = {pixels_of(s), x, s.C, c_group, length, pixels, by_parts, by_c};
+    taps.pixels.moves_by(kThreads / kTile);
+    gemm_plain<T>(ctx, s.groups * parts, k_group, depth, length,
+                  PartChannels<T>{dy, s.K, k_group, length, pixels, by_parts, 1, s.K}, taps,
+                  PartStore<T>{to, n, k_group, depth, by_parts});
+  } else {
+    const Block3 outs = block_of(s.out), taps = block_of(s.kernel);
+    const Divider by_weights = divide_by(n), by_k = divide_by(s.K), by_group = divide_by(k_group);
     // Neighbouring threads take neighbouring output channels, as dy and x store them.
     each(ctx, parts * n, [=] __device__(int64_t i) {
       int64_t part = i, out[3], tap[3];
@@ -296,36 +188,27 @@ void conv_backward_weight(Ctx& ctx, const ConvShape& s, const T* dy, const T* x,
       const int64_t c = quotient(o, by_group) * c_group + last_index(k, by_c);
       place_in(taps, k, tap);
       const int64_t last = (part + 1) * length < pixels ? (part + 1) * length : pixels;
+      int64_t image = place_in(outs, part * length, out);
       double sum = 0;
       for (int64_t pixel = part * length; pixel < last; ++pixel) {
-        const int64_t image = place_in(outs, pixel, out), from = input_pixel(s, image, out, tap);
-        if (from >= 0) sum += dy[pixel * s.K + o] * x[from * s.C + c];
+        int64_t from = image;
+        bool inside = true;
+#pragma unroll
+        for (int a = 0; a < 3; ++a) {
+          const int64_t j = looks_at(s, a, out[a], tap[a]);
+          inside = inside && j >= 0;
+          from = from * s.in[a] + j;
+        }
+        if (inside) sum += dy[pixel * s.K + o] * x[from * s.C + c];
+        if (++out[2] < s.out[2]) continue;
+        out[2] = 0;
+        if (++out[1] < s.out[1]) continue;
+        out[1] = 0;
+        if (++out[0] < s.out[0]) continue;
+        out[0] = 0, ++image;
       }
       to[at] = T(sum);
     });
-  } else {
-    const Divider by_parts = divide_by(parts);
-    gemm<T>(
-        ctx, s.groups * parts, k_group, depth, length,
-        [=] __device__(int64_t batch, int64_t i, int64_t k) {
-          int64_t g = batch;
-          const int64_t pixel = last_index(g, by_parts) * length + k;
-          return pixel < pixels ? dy[pixel * s.K + g * k_group + i] : T(0);
-        },
-        [=] __device__(int64_t batch, int64_t k, int64_t j) {
-          int64_t g = batch, out[3], tap[3];
-          const int64_t pixel = last_index(g, by_parts) * length + k;
-          if (pixel >= pixels) return T(0);
-          const int64_t c = last_index(j, by_c);
-          place_in(taps, j, tap);
-          const int64_t image = place_in(outs, pixel, out), from = input_pixel(s, image, out, tap);
-          return from < 0 ? T(0) : x[from * s.C + g * c_group + c];
-        },
-        [=] __device__(int64_t batch, int64_t i, int64_t j, T sum) {
-          int64_t g = batch;
-          const int64_t part = last_index(g, by_parts);
-          to[part * n + (g * k_group + i) * depth + j] = sum;
-        });
   }
   if (parts > 1) {
     sum_rows(ctx, parts, n, to, dw, ctx.shared + aligned(parts * n * int64_t(sizeof(T))));
