@@ -16,7 +16,7 @@ import pytest
 
 import handloom as hl
 from handloom import _C, kernels
-from tensor_cores import rounded
+from tensor_cores import check_attention, inputs, on_card, rounded
 from test_cuda_mma import NAMES, assert_product, bits, draw, values
 
 if not hl.cuda.is_available():
@@ -188,3 +188,104 @@ def test_small_products_and_other_types_stay_where_they_are(launches: Launches) 
     os.environ["HANDLOOM_EMULATOR_CAPABILITY"] = "10.0"
     cast_product(hl.cuda.array(draw(1, 512, 512)), hl.cuda.array(draw(2, 512, 512)))
     assert ["gemm_mma_kernel" in line for line in launches()] == [True] * 3
+
+
+# ---- attention -----------------------------------------------------------------------------------
+def attended(launches: Launches) -> list[bool]:
+    """For each kernel of forward, whether it is that of 9.0."""
+    lines = launches()
+    return ["sm90a" in line for line in lines if "attend" in line]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("d", [33, 64, 70, 128])
+@pytest.mark.usefixtures("schedule")
+def test_attention(d: int, dtype: str, launches: Launches) -> None:
+    check_attention(dtype, inputs(dtype, 1, 140, 300, 2, 1, d))
+    assert attended(launches) == [True]
+
+
+# below, at and above tiles of 64 and 128 queries and 128 keys; more tiles of keys than stages
+LENGTHS = [(65, 1), (66, 127), (128, 128), (129, 129), (200, 257), (70, 700)]
+
+
+@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+@pytest.mark.parametrize("d", [64, 128])
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_of_ragged_lengths(
+    lengths: tuple[int, int], d: int, causal: bool, launches: Launches
+) -> None:
+    arrays = inputs("bfloat16", 2, *lengths, 1, 1, d, d - 3)
+    check_attention("bfloat16", arrays, causal=causal)
+    assert attended(launches) == [True]
+
+
+@pytest.mark.parametrize("causal", [False, True, "upper_left"])
+@pytest.mark.parametrize("window", [None, 0, 40, (200, 10), (None, 5)])
+@pytest.mark.usefixtures("schedule")
+def test_attention_causal_and_windows(window: Any, causal: Any, launches: Launches) -> None:
+    arrays = inputs("bfloat16", 1, 290, 310, 2, 1, 40)
+    check_attention("bfloat16", arrays, causal=causal, window=window)
+    assert attended(launches) == [True]
+
+
+def test_attention_skips_tiles_that_nobody_sees(launches: Launches) -> None:
+    arrays = inputs("bfloat16", 1, 256, 256, 1, 1, 64)
+    arrays[3][0, 128:] = np.nan  # causal: the first tile of queries does not read these values
+    with hl.autocast("bfloat16"):
+        y = kernels.attention(*(hl.cuda.array(a) for a in arrays[1:]), causal=True).numpy()
+    assert not np.isnan(y[:, :128]).any()
+    assert np.isnan(y[:, 128:]).all()
+    assert attended(launches) == [True]
+
+
+@pytest.mark.parametrize("heads", [(4, 4), (4, 2), (3, 1)])
+def test_attention_shares_key_heads(heads: tuple[int, int], launches: Launches) -> None:
+    arrays = inputs("bfloat16", 2, 70, 140, *heads, 128)
+    check_attention("bfloat16", arrays, causal=True, scale=0.3)
+    assert attended(launches) == [True]
+
+
+def test_attention_with_key_lengths_and_starts(launches: Launches) -> None:
+    arrays = inputs("bfloat16", 4, 80, 300, 2, 2, 64)
+    for n, length in enumerate((0, 1, 170, 300)):  # padding is not read
+        arrays[2][n, length:] = arrays[3][n, length:] = np.nan
+    options: dict[str, Any] = {
+        "lengths": np.array([0, 1, 170, 300]),
+        "starts": np.array([-5, 60, 500, 1 << 39]),
+        "causal": True,
+    }
+    with hl.autocast("bfloat16"):
+        y = kernels.attention(*(hl.cuda.array(a) for a in arrays[1:]), **on_card(options)).numpy()
+    assert not np.isnan(y).any()
+    assert not y[0].any()
+    for n, length in enumerate(options["lengths"]):
+        arrays[2][n, length:] = arrays[3][n, length:] = 0
+    check_attention("bfloat16", arrays, **options)
+    assert attended(launches) == [True, True]
+
+
+def test_attention_is_that_of_mma_otherwise(launches: Launches) -> None:
+    rng = np.random.default_rng(5)
+    mask = rng.random((1, 1, 70, 90)) < 0.5
+    arrays = inputs("bfloat16", 1, 70, 90, 2, 1, 64)
+    check_attention("bfloat16", arrays, mask=mask)
+    check_attention("bfloat16", arrays, dropout=0.3, seed=4, call=2)
+    check_attention("bfloat16", inputs("bfloat16", 1, 64, 90, 2, 1, 64))  # one warpgroup's
+    check_attention("bfloat16", inputs("bfloat16", 1, 70, 90, 2, 1, 32))
+    check_attention("tfloat32", inputs("tfloat32", 1, 70, 90, 2, 1, 64))
+    assert attended(launches) == [False] * 5
+
+
+def test_the_schedule_does_not_change_bits(
+    launches: Launches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = [hl.cuda.array(a) for a in inputs("bfloat16", 1, 260, 390, 2, 1, 128)]
+    results = []
+    for seed in ("0", "1", "2"):
+        monkeypatch.setenv("HANDLOOM_EMULATOR_SEED", seed)
+        with hl.autocast("bfloat16"):
+            results.append(kernels.attention(*arrays[1:], causal=True).numpy())
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+    assert attended(launches) == [True] * 3
