@@ -54,7 +54,7 @@ struct Array {
 template <class T>
 void print(const char* name, const std::vector<T>& values) {
   static_assert(sizeof(T) == 4);
-  printf("%s", name);
+  printf("%s:", name);
   uint64_t hash = 0;
   for (size_t i = 0; i < values.size(); ++i) {
     uint32_t bits;

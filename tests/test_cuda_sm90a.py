@@ -16,8 +16,8 @@ import pytest
 
 import handloom as hl
 from handloom import _C, kernels
-from tensor_cores import check_attention, inputs, on_card, rounded
-from test_cuda_mma import NAMES, assert_product, bits, draw, values
+from tensor_cores import assert_product, bits, check_attention, inputs, on_card, rounded
+from test_cuda_mma import NAMES, draw, values
 
 if not hl.cuda.is_available():
     pytest.skip(f"CUDA: {hl.cuda.state()}", allow_module_level=True)
@@ -181,12 +181,67 @@ def test_matmul_reads_either_order_and_batches(left: str, right: str, launches: 
     assert len(launches()) == 2
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_linear_and_its_gradients(dtype: str, launches: Launches) -> None:
+    x, w, dy = (
+        rounded(draw(s, *d), dtype) for s, d in enumerate([(520, 530), (515, 530), (520, 515)])
+    )
+    bias = draw(9, 515)
+    on = hl.cuda.array
+    with hl.autocast(dtype):
+        y = kernels.linear(on(x), on(w), on(bias))
+        dx, dw, db = kernels.linear_backward(on(dy), on(x), on(w))
+    ones = np.ones((520, 1), np.float32)
+    assert_product(y.numpy(), np.hstack([x, ones]), np.vstack([w.T, bias]))
+    assert_product(dx.numpy(), dy, w)
+    assert_product(dw.numpy(), dy.T.copy(), x)
+    np.testing.assert_allclose(db.numpy(), dy.sum(0, dtype=np.float64), rtol=1e-5, atol=1e-5)
+    assert sum("gemm_sm90a_kernel" in line for line in launches()) == 3
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_linear_with_an_activation_is_that_of_mma(activation: str, launches: Launches) -> None:
+    x, w, dy = (hl.cuda.array(draw(s, 520, 520)) for s in range(3))
+    bias = hl.cuda.array(draw(9, 520))
+    results: list[list[Any]] = []
+    for capability in ("9.0", "8.0"):
+        os.environ["HANDLOOM_EMULATOR_CAPABILITY"] = capability
+        with hl.autocast("bfloat16"):
+            y, z = kernels.linear(x, w, bias, activation=activation, return_saved=True)
+            grads = kernels.linear_backward(dy, x, w, saved=z, activation=activation)
+        results.append([a.numpy() for a in (y, z, *grads)])
+        assert any("sm90a" in line for line in launches()) == (capability == "9.0")
+    for a, b in zip(*results):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_both_run_in_a_graph(launches: Launches) -> None:
+    a, b = (hl.cuda.array(draw(s, 512, 512)) for s in range(2))
+    qkv = [hl.cuda.array(x) for x in inputs("bfloat16", 1, 70, 140, 2, 1, 64)[1:]]
+
+    def run() -> list[Any]:
+        with hl.autocast("bfloat16"):
+            return [kernels.matmul(a, b), kernels.attention(*qkv)]
+
+    eager = [r.numpy() for r in run()]
+    launches()
+    g = hl.cuda.CUDAGraph()
+    with hl.cuda.graph(g):
+        captured = run()
+    assert launches() == []
+    for _ in range(2):
+        g.replay()
+        for got, want in zip(captured, eager):
+            np.testing.assert_array_equal(got.numpy(), want)
+    assert sum("sm90a_kernel" in line for line in launches()) == 4
+
+
 def test_small_products_and_other_types_stay_where_they_are(launches: Launches) -> None:
-    a, b = hl.cuda.array(draw(1, 512, 400)), hl.cuda.array(draw(2, 400, 512))
-    cast_product(a, b)
-    cast_product(hl.cuda.array(draw(1, 512, 512)), hl.cuda.array(draw(2, 512, 512)), "tfloat32")
+    cast_product(hl.cuda.array(draw(1, 512, 400)), hl.cuda.array(draw(2, 400, 512)))
+    a, b = hl.cuda.array(draw(1, 512, 512)), hl.cuda.array(draw(2, 512, 512))
+    cast_product(a, b, "tfloat32")
     os.environ["HANDLOOM_EMULATOR_CAPABILITY"] = "10.0"
-    cast_product(hl.cuda.array(draw(1, 512, 512)), hl.cuda.array(draw(2, 512, 512)))
+    cast_product(a, b)
     assert ["gemm_mma_kernel" in line for line in launches()] == [True] * 3
 
 

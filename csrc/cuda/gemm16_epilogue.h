@@ -3,6 +3,7 @@
 
 #include "cuda/gemm16.h"
 #include "cuda/mma_tile.h"
+#include "cuda/operands.h"
 #include "cuda/unary.h"
 
 namespace hl::cuda {
@@ -18,11 +19,6 @@ struct Epilogue {
   Out* c;
   int64_t M, N;
   Gemm16::Activation activation;
-  bool pairs;  // two neighbours, the first in an even column, lie at a multiple of their size
-
-  struct alignas(2 * sizeof(Out)) Two {
-    Out first, second;
-  };
 
   __device__ Epilogue of(int64_t) const { return *this; }
   __device__ float made(int64_t i, int64_t j, float sum) const {
@@ -36,22 +32,15 @@ struct Epilogue {
     c[i * N + j] = to_type(made(i, j, sum), Out());
   }
   __device__ void two(int64_t i, int64_t j, float first, float second) const {
-    if (!pairs) {
-      (*this)(i, j, first);
-      (*this)(i, j + 1, second);
-      return;
-    }
-    *reinterpret_cast<Two*>(c + i * N + j) = {to_type(made(i, j, first), Out()),
-                                              to_type(made(i, j + 1, second), Out())};
+    put_two(c + i * N + j, to_type(made(i, j, first), Out()),
+            to_type(made(i, j + 1, second), Out()));
   }
 };
 
 template <class Type, class Out>
 Epilogue<Type, Out> epilogue_of(const Gemm16& g) {
-  const bool pairs = g.N % 2 == 0 && uintptr_t(g.c) % (2 * sizeof(Out)) == 0;
-  return {
-      g.bias, static_cast<const Type*>(g.residual), static_cast<Out*>(g.c), g.M, g.N, g.activation,
-      pairs};
+  return {g.bias,      static_cast<const Type*>(g.residual), static_cast<Out*>(g.c), g.M, g.N,
+          g.activation};
 }
 
 // run(Type(), Out()) for the types of a call.

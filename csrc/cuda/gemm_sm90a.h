@@ -9,10 +9,45 @@
 // Sums run in the order of k whatever the tile is.
 #pragma once
 
+#include "cuda/mma_tile.h"
 #include "cuda/operands.h"
 #include "cuda/tma.h"
 
 namespace hl::cuda {
+
+// A warp's sums on their way out: 32 columns at a time of its 16 rows. Rows lie 40 apart, so that the
+// pairs of four of them, which half a warp writes at once, fall into different banks.
+struct WarpSums {
+  static constexpr int kColumns = 32, kLine = 40;
+  float at[16][kLine];
+
+  // use(row, column, first, second) for pairs of neighbours, neighbouring lanes at neighbouring pairs;
+  // row 0 is the warp's first. A loop of one copy, for `use` may be long: which accumulators a round
+  // takes is asked of each, since registers have no index.
+  template <int kGroups, class Use>
+  __device__ __forceinline__ void each(const float (&sum)[kGroups][4], Use use) {
+    constexpr int kRounds = kGroups * 8 / kColumns;
+#pragma unroll 1
+    for (int round = 0; round < kRounds; ++round) {
+      sync_warp();
+#pragma unroll
+      for (int j = 0; j < kGroups; ++j) {
+        if (j / 4 != round) continue;
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          float* const to = &at[lane() / 4 + 8 * half][j % 4 * 8 + lane() % 4 * 2];
+          *reinterpret_cast<Pair*>(to) = {sum[j][2 * half], sum[j][2 * half + 1]};
+        }
+      }
+      sync_warp();
+#pragma unroll 1
+      for (int e = lane(); e < 16 * kColumns / 2; e += kWarp) {
+        const int row = e / (kColumns / 2), column = e % (kColumns / 2) * 2;
+        use(row, round * kColumns + column, at[row][column], at[row][column + 1]);
+      }
+    }
+  }
+};
 
 template <int columns>
 struct WideTile {
@@ -27,6 +62,7 @@ struct WideTile {
     uint16_t a[kStages][kRows * kDepth];
     uint16_t b[kStages][kColumns * kDepth];
     Mbarrier full[kStages], empty[kStages];
+    WarpSums sums[kConsumers * 4];
   };
 };
 
@@ -122,18 +158,12 @@ __global__ void __launch_bounds__(WideTile<kColumns>::kThreads, 1)
 
     const GemmTile tile = gemm_tile(g, number);
     const auto store = of_batch(store_all, tile.batch);
-    const int64_t row =
-        int64_t(tile.i) * Tile::kRows + consumer * 64 + thread / kWarp * 16 + lane() / 4;
-    const int64_t column = int64_t(tile.j) * kColumns + lane() % 4 * 2;
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int64_t i = row + 8 * half;
-      if (i >= g.M) continue;
-#pragma unroll
-      for (int j = 0; j < kColumns / 8; ++j) {
-        store_two(store, i, column + 8 * j, g.N, sum[j][2 * half], sum[j][2 * half + 1]);
-      }
-    }
+    const int64_t i0 = int64_t(tile.i) * Tile::kRows + consumer * 64 + thread / kWarp * 16;
+    const int64_t j0 = int64_t(tile.j) * kColumns;
+    room->sums[consumer * 4 + thread / kWarp].each(
+        sum, [&](int i, int j, float first, float second) {
+          if (i0 + i < g.M) store_two(store, i0 + i, j0 + j, g.N, first, second);
+        });
   }
 }
 

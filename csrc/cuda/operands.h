@@ -68,6 +68,19 @@ void with_columns(const F& f, Use use) {
   use(std::true_type());
 }
 
+// Two neighbours, at once where they lie so.
+template <class T>
+__device__ inline void put_two(T* to, T first, T second) {
+  struct alignas(2 * sizeof(T)) Two {
+    T first, second;
+  };
+  if (uintptr_t(to) % sizeof(Two) == 0) {
+    *reinterpret_cast<Two*>(to) = {first, second};
+  } else {
+    to[0] = first, to[1] = second;
+  }
+}
+
 // ---- tiles of C ------------------------------------------------------------------------------------
 struct GemmGrid {
   int64_t M, N, K;

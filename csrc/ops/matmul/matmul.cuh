@@ -42,16 +42,9 @@ struct Blend {
       *to = beta == 0 ? product : product + beta * *to;
     }
     __device__ void two(int64_t i, int64_t j, T first, T second) const {
-      T* to = c.at(i, j);
-      if (beta == 0 && c.cs == 1 && uintptr_t(to) % (2 * sizeof(T)) == 0) {
-        struct alignas(2 * sizeof(T)) Two {
-          T first, second;
-        };
-        *reinterpret_cast<Two*>(to) = {alpha * first, alpha * second};
-      } else {
-        (*this)(i, j, first);
-        (*this)(i, j + 1, second);
-      }
+      if (beta == 0 && c.cs == 1) return put_two(c.at(i, j), alpha * first, alpha * second);
+      (*this)(i, j, first);
+      (*this)(i, j + 1, second);
     }
   };
   __device__ Matrix of(int64_t n) const { return {c.of(n), alpha, beta}; }
