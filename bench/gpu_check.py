@@ -46,7 +46,7 @@ FAMILIES = (  # the oracle's, what everything else stands on first
 )
 SPEED = (
     *("gemm", "softmax", "norm", "pool", "elementwise", "reduce", "optim", "attention"),
-    *("conv", "conv_rounded", "lstm"),
+    *("conv", "conv_rounded", "lstm", "tensor_cores"),
 )
 BASELINES = ("cudnn_conv", "cudnn_lstm", "barrier")
 LIMIT = {"ceiling": 60, "check": 100, "speed": 100, "baseline": 90}  # seconds an item
@@ -175,7 +175,7 @@ def check_op(name: str, emulated: bool) -> None:
 
 
 def check_rounded(name: str) -> None:
-    """The kernels of layers mma and sm90a: with rounded factors, and those that take float32 as well."""
+    """Layers mma and sm90a: with rounded factors, and where they take it, in float32."""
     from tensor_cores import CHECKS, has_sm90a, use_layers
 
     layer, covered, calls = CHECKS[name]

@@ -45,8 +45,8 @@ def use_layers(highest: str) -> None:
 
 def has_sm90a() -> bool:
     """Whether the card and the library are such that layer sm90a can run."""
-    layers = {layer for _, _, layer, _ in _C.gpu.kernels()}
-    return "sm90a" in layers and tuple(_C.gpu.info(0)["capability"]) == (9, 0)
+    hopper = tuple(hl.cuda.get_device_properties()["capability"]) == (9, 0)
+    return hopper and any(layer == "sm90a" for _, _, layer, _ in _C.gpu.kernels())
 
 
 def draw(seed: int, dtype: str, *shape: int) -> Any:

@@ -48,6 +48,12 @@ def schedule(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("HANDLOOM_EMULATOR_SEED", request.param)
 
 
+@pytest.fixture(params=[1, pytest.param(2, marks=pytest.mark.slow)])
+def another_schedule(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    seed = int(os.environ.get("HANDLOOM_EMULATOR_SEED", "0")) + request.param
+    monkeypatch.setenv("HANDLOOM_EMULATOR_SEED", str(seed))
+
+
 # ---- the wrappers --------------------------------------------------------------------------------
 def wrappers(*arguments: str, seed: int = 1) -> subprocess.CompletedProcess[str]:
     program = Path(os.environ.get("HANDLOOM_CUDA_LIBRARY", "")).with_name("gpu_wrappers")
@@ -254,7 +260,6 @@ def attended(launches: Launches) -> list[bool]:
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("d", [33, 64, 70, 128])
-@pytest.mark.usefixtures("schedule")
 def test_attention(d: int, dtype: str, launches: Launches) -> None:
     check_attention(dtype, inputs(dtype, 1, 140, 300, 2, 1, d))
     assert attended(launches) == [True]
@@ -267,6 +272,7 @@ LENGTHS = [(65, 1), (66, 127), (128, 128), (129, 129), (200, 257), (70, 700)]
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
 @pytest.mark.parametrize("d", [64, 128])
 @pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.usefixtures("another_schedule")
 def test_attention_of_ragged_lengths(
     lengths: tuple[int, int], d: int, causal: bool, launches: Launches
 ) -> None:
@@ -277,7 +283,6 @@ def test_attention_of_ragged_lengths(
 
 @pytest.mark.parametrize("causal", [False, True, "upper_left"])
 @pytest.mark.parametrize("window", [None, 0, 40, (200, 10), (None, 5)])
-@pytest.mark.usefixtures("schedule")
 def test_attention_causal_and_windows(window: Any, causal: Any, launches: Launches) -> None:
     arrays = inputs("bfloat16", 1, 290, 310, 2, 1, 40)
     check_attention("bfloat16", arrays, causal=causal, window=window)
