@@ -53,9 +53,10 @@ __device__ __forceinline__ uint64_t factor_at(const void* at) {
   return (shared_address(at) & 0x3ffff) >> 4 | kEightRows << 32 | kSwizzle128 << 62;
 }
 
-// Rows run along k. Number k of each row is at `at`, which is the first of an 8-row group.
+// Rows run along k, from number k of each on. (Nothing is read of the distance between blocks; 1 is what
+// others put there.)
 __device__ __forceinline__ uint64_t factor_along(const void* rows, int k) {
-  return factor_at(rows) + uint64_t(k * 2 >> 4);
+  return (factor_at(rows) | uint64_t(1) << 16) + uint64_t(k * 2 >> 4);
 }
 
 // Rows run across k, row number k is the first: b of N numbers, in blocks of 64 that are `block` bytes

@@ -27,19 +27,19 @@ inline bool encode_tensor_map(TensorMap* map, const TmaMatrix& m, int box_rows) 
   return true;
 }
 #else
+inline void* find_encoder() {
+  void* found = nullptr;
+  cudaDriverEntryPointQueryResult how;
+  HL_CHECK(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000,
+                                            cudaEnableDefault, &how));
+  return found;
+}
 // By the driver, which is asked for the function: the library does not link it.
 inline bool encode_tensor_map(TensorMap* map, const TmaMatrix& m, int box_rows) {
-  static PFN_cuTensorMapEncodeTiled_v12000 encode = nullptr;
+  static const auto encode = reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(find_encoder());
   if (!encode) {
-    void* found = nullptr;
-    cudaDriverEntryPointQueryResult how;
-    HL_CHECK(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000,
-                                              cudaEnableDefault, &how));
-    if (!found) {
-      note_failure(cudaErrorNotSupported, "cuTensorMapEncodeTiled", __FILE__, __LINE__);
-      return false;
-    }
-    encode = reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(found);
+    note_failure(cudaErrorNotSupported, "cuTensorMapEncodeTiled", __FILE__, __LINE__);
+    return false;
   }
   const cuuint64_t sizes[2] = {cuuint64_t(m.columns), cuuint64_t(m.rows)};
   const cuuint64_t strides[1] = {cuuint64_t(m.stride) * 2};
