@@ -106,6 +106,12 @@ __device__ __forceinline__ void wgmma_wait(Sums&... d) {
   (hold(d), ...);
 }
 
+// v, which is never negative, is computed before a wgmma_wait() that follows: the lanes that meet are
+// named by it. Without that ptxas puts off to behind the wait what was to run beside the products.
+__device__ __forceinline__ void computed(float v) {
+  __syncwarp(__ballot_sync(0xffffffffu, !(v < 0)));
+}
+
 #define HL_TEN(t)                                                                                  \
   "%" #t "0, %" #t "1, %" #t "2, %" #t "3, %" #t "4, %" #t "5, %" #t "6, %" #t "7, %" #t "8, %" #t \
   "9, "

@@ -15,6 +15,7 @@
 //     wgmma_commit()        closes a group of products
 //     wgmma_wait<n>(d...)   all but the n newest groups are done. The accumulators that came back are
 //                           named, for the compiler knows nothing of it.
+//     computed(v)           v, a number that is never negative, is made before a wait that follows
 //   Between issue and wait nobody may touch d, nor let the memory of a and b be written.
 //   Lane l of warp w holds of d rows 16 w + l / 4 and 8 below: d[j][0], d[j][1] are columns
 //   8 j + l % 4 * 2 and the next, d[j][2], d[j][3] the same of the lower row. Registers of a are those

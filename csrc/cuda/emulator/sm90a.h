@@ -96,6 +96,10 @@ void wgmma_wait(Arrays&... d) {
   emulator::await_products(kNewest, sums, int(sizeof...(d)));
 }
 
+inline void computed(float v) {
+  if (v < 0) emulator::die("computed() of a negative number");
+}
+
 inline constexpr bool is_f16(F16) { return true; }
 inline constexpr bool is_f16(Bf16) { return false; }
 

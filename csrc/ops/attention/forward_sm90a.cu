@@ -183,6 +183,7 @@ __global__ void __launch_bounds__(ForwardRoom<kWidth>::kThreads, 1)
       wgmma_wait<1>(x);
       release(&room->k_empty[at.stage]);
       softmax(j0);
+      computed(rows.total[0] + rows.total[1]);
       wgmma_wait<0>(out[0]);
       release(&room->v_empty[last.stage]);
 #pragma unroll
