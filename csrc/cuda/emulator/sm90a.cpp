@@ -62,26 +62,28 @@ struct Warpgroup {
 
 // What a block has of all this.
 struct State {
-  uint64_t block = 0;
   std::deque<Phases> barriers;
   std::vector<Warpgroup> warpgroups;
   std::vector<int> registers;
   int free_registers = 0;
 };
-State g_state;
+// By the blocks' numbers; those of a cooperative launch are there together.
+std::map<uint64_t, State> g_states;
 
 State& state() {
-  if (g_state.block == block().number) return g_state;
-  g_state = State();
-  g_state.block = block().number;
+  const auto found = g_states.find(block().number);
+  if (found != g_states.end()) return found->second;
+  constexpr size_t kMostAlive = 64;
+  while (g_states.size() >= kMostAlive) g_states.erase(g_states.begin());
+  State& made = g_states[block().number];
   const dim3 size = block().size;
   const int threads = int(size.x * size.y * size.z);
-  g_state.warpgroups.resize(size_t(threads / kWarpgroup));
+  made.warpgroups.resize(size_t(threads / kWarpgroup));
   constexpr int kRegisters = 65536;
   const int each = std::min(kRegisters / threads / 8 * 8, 248);
-  g_state.registers.assign(size_t(threads), each);
-  g_state.free_registers = kRegisters - each * threads;
-  return g_state;
+  made.registers.assign(size_t(threads), each);
+  made.free_registers = kRegisters - each * threads;
+  return made;
 }
 
 constexpr uint64_t kMark = 0x6d626172;  // in the upper half of a barrier's word
