@@ -40,12 +40,13 @@ import source_hash  # noqa: E402
 from gpu_build import flags, link, targets  # noqa: E402
 
 FAMILIES = (  # the oracle's, what everything else stands on first
+    "wrappers",
     *("elementwise", "reduce", "layout", "dense", "softmax", "norm", "loss", "attention", "conv"),
     *("pool", "rnn", "random", "resize", "boxes", "ctc", "text", "tensor_cores"),
 )
 SPEED = (
     *("gemm", "softmax", "norm", "pool", "elementwise", "reduce", "optim", "attention"),
-    *("conv", "conv_rounded", "lstm"),
+    *("conv", "conv_rounded", "lstm", "tensor_cores"),
 )
 BASELINES = ("cudnn_conv", "cudnn_lstm", "barrier")
 LIMIT = {"ceiling": 60, "check": 100, "speed": 100, "baseline": 90}  # seconds an item
@@ -174,12 +175,15 @@ def check_op(name: str, emulated: bool) -> None:
 
 
 def check_rounded(name: str) -> None:
-    """The kernels of layer mma: with rounded factors, and those that take float32 as well."""
-    from tensor_cores import CHECKS
+    """Layers mma and sm90a: with rounded factors, and where they take it, in float32."""
+    from tensor_cores import CHECKS, has_sm90a, use_layers
 
-    covered, calls = CHECKS[name]
+    layer, covered, calls = CHECKS[name]
+    if layer == "sm90a" and not has_sm90a():
+        return
     status, error = "ok", ""
     try:
+        use_layers(layer)
         poison()
         calls()
     except AssertionError as wrong:
@@ -189,14 +193,50 @@ def check_rounded(name: str) -> None:
     for kernel in covered:
         emit(
             kind="check",
-            id=f"{kernel}/mma",
+            id=f"{kernel}/{layer}",
             shape=f"{name}: rounded factors",
-            dtype="tfloat32 bfloat16 float16",
+            dtype="bfloat16 float16" if layer == "sm90a" else "tfloat32 bfloat16 float16",
             status=status,
             err=error,
         )
     if error.startswith("RuntimeError"):
         sys.exit(GONE)
+
+
+def check_wrappers(emulated: bool) -> None:
+    """Every wrapper of csrc/cuda by itself: the card's numbers are the emulator's, bit for bit."""
+    folder = ROOT / "build" / "gpu_wrappers"
+    folder.mkdir(parents=True, exist_ok=True)
+    source, include = ROOT / "tests" / "gpu_wrappers.cu", f"-I{source_hash.CSRC}"
+    code = card()
+    twins = {"emulator": ["g++", "-std=c++20", "-O1", "-ffp-contract=off", "-w", "-DHL_EMULATOR"]}
+    twins["emulator"] += [include, "-xc++", str(source)]
+    twins["emulator"] += map(str, (source_hash.CSRC / "cuda" / "emulator").glob("*.cpp"))
+    if not emulated:
+        tile = ["-DHL_SM90A"] if code == "90" else []
+        arch = "90a" if tile else code
+        twins["card"] = ["nvcc", "-std=c++20", "-O3", include, *tile]
+        twins["card"] += [f"-gencode=arch=compute_{arch},code=sm_{arch}", str(source)]
+    printed: dict[str, dict[str, str]] = {}
+    for twin, command in twins.items():
+        program = str(folder / twin)
+        built = subprocess.run([*command, "-o", program], capture_output=True, text=True)
+        if built.returncode:
+            emit(kind="check", id="(wrappers)", status="error", err=built.stderr[:300])
+            return
+        env = {**os.environ, "HANDLOOM_EMULATOR_CAPABILITY": "9.0"}
+        made = subprocess.run([program], capture_output=True, text=True, env=env, timeout=60)
+        for line in made.stdout.splitlines():
+            name, _, words = line.partition(": ")
+            printed.setdefault(name, {})[twin] = words
+        if made.returncode:
+            error = (made.stdout[-200:] + made.stderr[-100:]).strip()
+            emit(kind="check", id=f"(wrappers, {twin})", status="wrong", err=error)
+    for name, words in printed.items():
+        if name.startswith("WRONG") or list(twins)[-1] not in words:
+            continue
+        status = "ok" if len(set(words.values())) == 1 and len(words) == len(twins) else "wrong"
+        emit(kind="check", id=f"(wrapper {name})", status=status)
 
 
 def relative(op: Any, case: Any, made: Any, harness: Any) -> float:
@@ -223,6 +263,8 @@ def work(kind: str, name: str, rest: list[str], emulated: bool) -> None:
             print(f"AT {op}", flush=True)
             if name == "tensor_cores":
                 check_rounded(op)
+            elif name == "wrappers":
+                check_wrappers(emulated)
             else:
                 check_op(op, emulated)
         return
@@ -236,6 +278,8 @@ def ops_of(family: str) -> list[str]:
     """The oracle's ops of a family, in the order of its cases."""
     import importlib
 
+    if family == "wrappers":
+        return [family]
     if family == "tensor_cores":
         return list(importlib.import_module(family).CHECKS)
     module = importlib.import_module(f"reference.{family}")

@@ -65,7 +65,7 @@ RULES = (
     *(Rule(f"*together_kernel<{t},*", (r"HMMA\.",), since=80) for t in ("Bf16", "F16", "Tf32")),
     Rule("conv_*mma*<*", (r"HMMA\.", r"LDGSTS\."), since=80),
     Rule("conv_weight_mma<[BF]*", (r"LDSM\.",), since=80),  # of TF32, words: no ldmatrix turns them
-    Rule("*sm90a_kernel<*", (r"HGMMA\.", r"UTMALDG", r"USETMAXREG"), (r"\bHMMA",)),
+    Rule("*sm90a_kernel<*", (r"HGMMA\.", r"UTMALDG", r"USETMAXREG", r"SYNCS\."), (r"\bHMMA",)),
 )
 
 
@@ -321,8 +321,8 @@ def main() -> int:
         kept = old.get(result.source, {})
         for name, by_arch in rows.items():
             rows[name] = {**kept.get(name, {}), **by_arch}
-        if rows:
-            table[result.source] = rows
+        if rows or not targets(CSRC / result.source, archs):  # else it is for none of these cards
+            table[result.source] = rows or kept
     if not args.only:
         failures += [
             f"budget.json: no kernel uses up the reason for {p!r}, take it out"

@@ -109,6 +109,7 @@ def page(validated: dict[str, Any], sources: dict[str, tuple[str, str]]) -> str:
     for key in sources:
         written.setdefault(key.partition("/")[0], []).append(key)
     names = defined()
+    names += [name for name in written if name not in names]  # that are no op
     for name in names:
         keys = written.get(name, [])
         lines += [line(key, validated.get(key), sources[key][1]) for key in keys]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import handloom as hl
-from handloom import kernels
+from handloom import _C, kernels
 from reference import attention as oracle
 from reference import conv as conv_oracle
 
@@ -32,6 +32,21 @@ def rounded(a: Any, dtype: str) -> Any:
     tie = 0 if dtype == "tfloat32" else 1 - (bits >> drop & 1)
     near = ((bits + (1 << drop - 1) - tie) >> drop << drop).astype(np.uint32).view(np.float32)
     return np.where(np.isfinite(a), near, a)
+
+
+LAYERS = ("simt", "mma", "sm90a")
+
+
+def use_layers(highest: str) -> None:
+    """From here on kernels of faster layers than this are left out."""
+    rows = _C.gpu.kernels()
+    _C.gpu.choose([LAYERS.index(layer) <= LAYERS.index(highest) for _, _, layer, _ in rows])
+
+
+def has_sm90a() -> bool:
+    """Whether the card and the library are such that layer sm90a can run."""
+    hopper = tuple(hl.cuda.get_device_properties()["capability"]) == (9, 0)
+    return hopper and any(layer == "sm90a" for _, _, layer, _ in _C.gpu.kernels())
 
 
 def draw(seed: int, dtype: str, *shape: int) -> Any:
@@ -216,9 +231,63 @@ def _convolutions() -> None:
         check_conv(dtype, (1, 7, 8, 9, 17), 40, (3, 3, 2), padding=1, stride=(1, 2, 2))
 
 
-# what a check covers: the kernels of layer mma, and the calls
-CHECKS: dict[str, tuple[tuple[str, ...], Callable[[], None]]] = {
-    "attention": (("attention_forward", "attention_backward"), _attentions),
-    "recurrent": (("rnn_forward", "rnn_backward"), _recurrent),
-    "conv": (("conv_forward", "conv_backward_data", "conv_backward_weight"), _convolutions),
+# ---- large products ------------------------------------------------------------------------------
+
+
+def assert_product(c: Any, a: Any, b: Any) -> None:
+    """C is A B, summed in float32 in any order."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    bound = a.shape[-1] * 2.0**-23 * (np.abs(a) @ np.abs(b)) + 1e-30
+    assert c.dtype == np.float32
+    assert np.all(np.abs(c - a @ b) <= bound)
+
+
+def bits(a: Any, kind: str) -> Any:
+    """The uint16 that stand for values which the type holds."""
+    if kind == "f16":
+        return a.astype(np.float16).view(np.uint16)
+    return (a.view(np.uint32) >> 16).astype(np.uint16)
+
+
+def _products() -> None:
+    on = hl.cuda.array
+    for dtype, kind in (("bfloat16", "bf16"), ("float16", "f16")):
+        for m, n, k in ((1, 1, 8), (300, 520, 328), (64, 4000, 72), (4000, 2000, 1000)):
+            a, b = draw(1, dtype, m, k), draw(2, dtype, n, k)
+            c = _C.gpu.gemm16(kind, on(bits(a, kind)), on(bits(b, kind)), wide=True)
+            assert_product(c.numpy(), a, b.T)
+        m, n, k = 2050, 2047, 1101
+        x, w, dy = draw(1, dtype, m, k), draw(2, dtype, n, k), draw(3, dtype, m, n)
+        with hl.autocast(dtype):
+            y, flat = kernels.linear(on(x), on(w)), kernels.matmul(on(x), np.swapaxes(on(w), 0, 1))
+            dx, dw, _ = kernels.linear_backward(on(dy), on(x), on(w))
+        assert_product(y.numpy(), x, w.T)
+        assert_product(flat.numpy(), x, w.T)
+        assert_product(dx.numpy(), dy, w)
+        assert_product(dw.numpy(), dy.T.copy(), x)
+
+
+def _large_attentions() -> None:
+    for dtype in ("bfloat16", "float16"):
+        for d in (40, 64, 96, 128):
+            check_attention(dtype, inputs(dtype, 2, 130, 200, 2, 1, d), causal=True)
+            check_attention(dtype, inputs(dtype, 1, 257, 129, 2, 2, d), window=(40, 70))
+            check_attention(dtype, inputs(dtype, 1, 700, 900, 2, 1, d))
+
+
+# what a check covers: the kernels, of one layer, and the calls
+CHECKS: dict[str, tuple[str, tuple[str, ...], Callable[[], None]]] = {
+    "attention": ("mma", ("attention_forward", "attention_backward"), _attentions),
+    "recurrent": ("mma", ("rnn_forward", "rnn_backward"), _recurrent),
+    "conv": (
+        "mma",
+        ("conv_forward", "conv_backward_data", "conv_backward_weight"),
+        _convolutions,
+    ),
+    "attention_sm90a": ("sm90a", ("attention_forward",), _large_attentions),
+    "products_sm90a": (
+        "sm90a",
+        ("gemm16", "matmul", "linear_forward", "linear_backward"),
+        _products,
+    ),
 }

@@ -15,12 +15,10 @@ import pytest
 
 import handloom as hl
 from handloom import _C, kernels
-from tensor_cores import rounded
+from tensor_cores import assert_product, bits, rounded
 
 if not hl.cuda.is_available():
     pytest.skip(f"CUDA: {hl.cuda.state()}", allow_module_level=True)
-
-EPS = 2.0**-23
 
 
 @pytest.fixture(params=["0", "1", "7"])
@@ -31,14 +29,6 @@ def schedule(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 def draw(seed: int, *shape: int) -> Any:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-def assert_product(c: Any, a: Any, b: Any) -> None:
-    """C is A B, summed in float32 in any order."""
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    bound = a.shape[-1] * EPS * (np.abs(a) @ np.abs(b)) + 1e-30
-    assert c.dtype == np.float32
-    assert np.all(np.abs(c - a @ b) <= bound)
 
 
 TYPES = ["bfloat16", "float16", "tfloat32"]
@@ -180,13 +170,6 @@ def test_the_schedule_does_not_change_bits() -> None:
 
 
 # ---- 16-bit storage ------------------------------------------------------------------------------
-
-
-def bits(a: Any, kind: str) -> Any:
-    """The uint16 that stand for values which the type holds."""
-    if kind == "f16":
-        return a.astype(np.float16).view(np.uint16)
-    return (a.view(np.uint32) >> 16).astype(np.uint16)
 
 
 def values(b: Any, kind: str) -> Any:

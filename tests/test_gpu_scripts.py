@@ -102,6 +102,10 @@ def test_names_are_short() -> None:
         ("gemm_mma_kernel<8>", "LDSM.16 R1\nLDG.E R2", False, [r"has no HMMA\."]),
         ("forward_together_kernel<Bf16, 2, 1>", TOGETHER, False, [r"has no HMMA\."]),
         ("forward_together_kernel<Full, 2, 1>", TOGETHER + "\nFFMA R1", False, []),
+        (
+            *("gemm_sm90a_kernel<Bf16>", "HGMMA.64 R1\nUTMALDG.2D R1\nSYNCS.1 R2\nHMMA.1 R1"),
+            *(False, ["has no USETMAXREG", r"has \bHMMA"]),
+        ),
         ("gemm16_kernel<Bf16, true>", "HMMA.1 R1\nLDSM.1 R2", False, [r"has no LDGSTS\."]),
     ],
 )

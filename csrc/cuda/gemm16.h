@@ -7,4 +7,9 @@ namespace hl::cuda {
 
 int gemm16(int device, void* stream, const Gemm16* g);
 
+// What layer sm90a registers: a launch, or false for a product that it does not take.
+struct Gemm16Entry {
+  bool (*run)(void* stream, const Gemm16& g);
+};
+
 }  // namespace hl::cuda

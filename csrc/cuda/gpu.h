@@ -35,7 +35,7 @@ void note_failure(cudaError_t error, const char* what, const char* file, int lin
 
 // The current device, as far as a launch is fitted to it.
 struct Card {
-  int major;  // of its compute capability
+  int major, minor;  // its compute capability
   int multiprocessors;
 };
 Card card();

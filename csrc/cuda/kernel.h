@@ -19,8 +19,12 @@ struct Registered {
              const void* entry);
 };
 
-// The entry of layer `simt`, for the calls that a faster layer hands on.
+// For the calls that a faster layer hands on: the entry of layer `simt`, and the best one below
+// `sm90a` that may be used.
 const void* plain_entry(const char* name, unsigned type);
+const void* entry_below_sm90a(const char* name, unsigned type);
+// The entry of layer `sm90a` if there is one that may be used, of a function that is not in the op table.
+const void* sm90a_entry(const char* name, unsigned type);
 
 }  // namespace hl::cuda
 
@@ -35,3 +39,9 @@ const void* plain_entry(const char* name, unsigned type);
 // only where that one may be.
 #define HL_CUDA_MMA_KERNEL(name) \
   HL_REGISTER_(name, float, 1u, "mma", &name<float>, &name##_plan<float>)
+// The same for compute capability 9.0 and no other, in a source *_sm90a.cu, which is not in every build.
+#define HL_CUDA_SM90A_KERNEL(name) \
+  HL_REGISTER_(name, float, 1u, "sm90a", &name<float>, &name##_plan<float>)
+// ... of a function that is not in the op table: `name` is whatever its caller makes of sm90a_entry().
+#define HL_CUDA_RAW_SM90A_KERNEL(name) \
+  static Registered name##_sm90a_registered(#name, 4u, "sm90a", __FILE__, &name)

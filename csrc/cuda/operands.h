@@ -68,6 +68,19 @@ void with_columns(const F& f, Use use) {
   use(std::true_type());
 }
 
+// Two neighbours, at once where they lie so.
+template <class T>
+__device__ inline void put_two(T* to, T first, T second) {
+  struct alignas(2 * sizeof(T)) Two {
+    T first, second;
+  };
+  if (uintptr_t(to) % sizeof(Two) == 0) {
+    *reinterpret_cast<Two*>(to) = {first, second};
+  } else {
+    to[0] = first, to[1] = second;
+  }
+}
+
 // ---- tiles of C ------------------------------------------------------------------------------------
 struct GemmGrid {
   int64_t M, N, K;
@@ -81,13 +94,14 @@ struct GemmTile {
 };
 
 // Blocks that run at the same time share rows of a and columns of b: eight tiles down, then right.
-__device__ inline GemmTile gemm_tile(const GemmGrid& g) {
+__device__ inline GemmTile gemm_tile(const GemmGrid& g, unsigned number) {
   constexpr unsigned kGroup = 8;
-  const unsigned tile = blockIdx.x % (g.rows * g.cols), batch = blockIdx.x / (g.rows * g.cols);
+  const unsigned tile = number % (g.rows * g.cols), batch = number / (g.rows * g.cols);
   const unsigned first = tile / (kGroup * g.cols) * kGroup, in_group = tile % (kGroup * g.cols);
   const unsigned high = g.rows - first < kGroup ? g.rows - first : kGroup;
   return {first + in_group % high, in_group / high, batch};
 }
+__device__ inline GemmTile gemm_tile(const GemmGrid& g) { return gemm_tile(g, blockIdx.x); }
 
 template <class A, class B>
 GemmGrid gemm_grid(int64_t M, int64_t N, int64_t K, int64_t side, int64_t depth, const A& a,

@@ -193,6 +193,7 @@ Card card() {
   Card c = {};
   HL_CHECK(cudaGetDevice(&device));
   HL_CHECK(cudaDeviceGetAttribute(&c.major, cudaDevAttrComputeCapabilityMajor, device));
+  HL_CHECK(cudaDeviceGetAttribute(&c.minor, cudaDevAttrComputeCapabilityMinor, device));
   HL_CHECK(cudaDeviceGetAttribute(&c.multiprocessors, cudaDevAttrMultiProcessorCount, device));
   return c;
 }

@@ -122,6 +122,15 @@ const void* plain_entry(const char* name, unsigned type) {
   return found ? found->entry : nullptr;
 }
 
+const void* entry_below_sm90a(const char* name, unsigned type) {
+  const Registered* found = find(name, type, 1);
+  return found ? found->entry : nullptr;
+}
+const void* sm90a_entry(const char* name, unsigned type) {
+  const Registered* found = find(name, type, 2);
+  return found && rank(*found) == 2 ? found->entry : nullptr;
+}
+
 Registered::Registered(const char* name, unsigned type, const char* layer, const char* file,
                        const void* entry)
     : name(name), type(type), layer(layer), file(file), entry(entry), next(head()) {

@@ -18,12 +18,19 @@ struct EmulatedEvent {
 struct EmulatedPool {};
 
 namespace {
-constexpr int kMajor = 8, kMultiprocessors = 4;
+constexpr int kMultiprocessors = 4;
 thread_local cudaError_t t_last = cudaSuccess;
 EmulatedPool g_pool;
 }  // namespace
 
 namespace hl::emulator {
+int capability() {
+  const char* text = getenv("HANDLOOM_EMULATOR_CAPABILITY");
+  int major = 8, minor = 0;
+  if (text) sscanf(text, "%d.%d", &major, &minor);
+  return 10 * major + minor;
+}
+
 cudaError_t answer(cudaError_t e) {
   if (e != cudaSuccess) t_last = e;
   return e;
@@ -87,13 +94,17 @@ cudaError_t cudaGetDeviceCount(int* n) {
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
   if (device != 0) return answer(cudaErrorInvalidDevice);
   snprintf(p->name, sizeof p->name, "emulated on the CPU");
-  p->major = kMajor, p->minor = 0, p->multiProcessorCount = kMultiprocessors;
+  p->major = hl::emulator::capability() / 10, p->minor = hl::emulator::capability() % 10;
+  p->multiProcessorCount = kMultiprocessors;
   p->totalGlobalMem = hl::emulator::capacity();
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr what, int device) {
   if (device != 0) return answer(cudaErrorInvalidDevice);
-  *value = what == cudaDevAttrMultiProcessorCount ? kMultiprocessors : kMajor;
+  const int capability = hl::emulator::capability();
+  *value = what == cudaDevAttrMultiProcessorCount      ? kMultiprocessors
+           : what == cudaDevAttrComputeCapabilityMinor ? capability % 10
+                                                       : capability / 10;
   return cudaSuccess;
 }
 cudaError_t cudaGetDevice(int* device) {

@@ -6,7 +6,8 @@
 //   - shared memory starts as NaN; a barrier that not every thread reaches is reported as a deadlock
 //   - "device" memory cannot be touched while no kernel or copy runs: host code that reads a device
 //     pointer dies here as it would on a card, and so does a kernel that reads a host's
-//   - asynchronous copies land at the latest legal moment, some at the earliest
+//   - asynchronous copies land at the latest legal moment, some at the earliest; products of warpgroups
+//     (sm90a.h) at the latest
 //   - built with the address sanitizer, a read outside every array, too
 //
 // What it cannot see: a wrong reading of PTX layouts (it has ours), memory order between blocks but for
@@ -17,6 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#include <functional>
 
 #include "cuda/emulator/capture.h"
 
@@ -55,12 +58,21 @@ struct Thread {
 };
 struct Block {
   dim3 index, size, grid;
-  unsigned char* shared;
+  unsigned char* shared;  // at a multiple of 1024
+  uint64_t number;        // differs from that of every other block that ever ran
 };
 const Thread& thread();
 const Block& block();
 void sync_threads(const char* where);
 void sync_warp(const char* where);
+// Meets `threads` threads that name the same of 16 barriers; 0 is that of sync_threads. arrive_at() does
+// not stay for the others.
+void meet_at(int barrier, int threads, const char* where);
+void arrive_at(int barrier, int threads);
+// Returns when ready(what). Whoever makes it so need not say.
+void wait_until(bool (*ready)(const void*), const void* what, const char* where);
+// Work beside the threads, done once none of them can move, in any order, or now and then before.
+void do_later(std::function<void()> work);
 // Meets the other lanes of the warp: each leaves up to 32 bytes, then reads those of any lane.
 void exchange(const void* mine, size_t bytes);
 void read_lane(int lane, void* to, size_t bytes);

@@ -36,4 +36,7 @@ inline void unpoison(void*, size_t) {}
 size_t in_use();
 size_t capacity();
 
+// The emulated card's, as in 80: HANDLOOM_EMULATOR_CAPABILITY in the environment, "8.0" without.
+int capability();
+
 }  // namespace hl::emulator

@@ -45,6 +45,13 @@ __device__ __forceinline__ int flash_row() {
   return int(threadIdx.x) / kWarp * kFlashRows * kDown + lane() / 4;
 }
 
+// Over the 4 lanes that have a row.
+template <class Op>
+__device__ __forceinline__ float quad_reduce(float v, Op op) {
+  v = op(v, shuffle_xor(v, 1));
+  return op(v, shuffle_xor(v, 2));
+}
+
 // x = the block's own rows by those of a tile.
 template <class Type, int kWidth, int kDown, int kCount>
 __device__ __forceinline__ void flash_dots(const uint32_t* own, const uint32_t* tile,

@@ -15,13 +15,6 @@ struct ForwardTiles {
   static constexpr int kOwn = 64 * kDown, kBytes = kRow * (kOwn + 4 * kKeys);
 };
 
-// Over the 4 lanes that have a row.
-template <class Op>
-__device__ __forceinline__ float quad_reduce(float v, Op op) {
-  v = op(v, shuffle_xor(v, 1));
-  return op(v, shuffle_xor(v, 2));
-}
-
 template <class Type, int kWidth, bool kTerms>
 __global__ void __launch_bounds__(kFlashThreads, 1)
     attend_mma_kernel(const __grid_constant__ FlashCall c, int tiles, float* y, float* lse) {

@@ -1,9 +1,7 @@
-#include "ops/matmul/linear.h"
+#include "ops/matmul/linear.cuh"
 
 #include "cuda/gemm.h"
 #include "cuda/kernel.h"
-#include "cuda/loop.h"
-#include "cuda/unary.h"
 
 namespace hl::cuda {
 namespace {
@@ -16,17 +14,21 @@ Plan linear_forward_plan(const LinearShape& s) {
 }
 
 template <class T>
+struct Product {
+  const Ctx& ctx;
+
+  template <class A, class B, class Store>
+  void operator()(int64_t M, int64_t N, int64_t K, A a, B b, Store store) const {
+    gemm<T>(ctx, 1, M, N, K, a, b, store);
+  }
+};
+
+template <class T>
 void linear_forward(Ctx& ctx, const LinearShape& s, const T* x, const T* w, const T*, const T* b,
                     T* y, T* z) {
-  gemm<T>(ctx, 1, s.M, s.O, s.I, Strided<const T>{x, s.I, 1}, Strided<const T>{w, 1, s.I},
-          [=] __device__(int64_t, int64_t i, int64_t j, T sum) {
-            const T total = b ? sum + b[j] : sum;
-            if (z) z[i * s.O + j] = total;
-            y[i * s.O + j] = activate(s.activation, total, s.p0, s.p1);
-          });
+  linear_forward_by(s, x, w, b, y, z, Product<T>{ctx});
 }
 
-// dz, where it is not dy itself, lies in scratch.
 template <class T>
 Plan linear_backward_plan(const LinearShape& s) {
   const double m = double(s.M), i = double(s.I), o = double(s.O);
@@ -44,30 +46,7 @@ Plan linear_backward_plan(const LinearShape& s) {
 template <class T>
 void linear_backward(Ctx& ctx, const LinearShape& s, const T* dy, const T* x, const T* w,
                      const T* saved, T* dx, T* dw, T* db) {
-  const T* dz = dy;
-  if (s.activation != kNoActivation) {
-    T* made = reinterpret_cast<T*>(ctx.shared);
-    each(ctx, s.M * s.O, [=] __device__(int64_t i) {
-      made[i] = activate_gradient(s.activation, dy[i], saved[i], s.p0, s.p1);
-    });
-    dz = made;
-  }
-  if (dx) {
-    gemm<T>(ctx, 1, s.M, s.I, s.O, Strided<const T>{dz, s.O, 1}, Strided<const T>{w, s.I, 1},
-            [=] __device__(int64_t, int64_t i, int64_t j, T sum) { dx[i * s.I + j] = sum; });
-  }
-  if (dw) {
-    gemm<T>(ctx, 1, s.O, s.I, s.M, Strided<const T>{dz, 1, s.O}, Strided<const T>{x, s.I, 1},
-            [=] __device__(int64_t, int64_t i, int64_t j, T sum) { dw[i * s.I + j] = sum; });
-  }
-  if (db) {
-    each_row(ctx, s.O, [=] __device__(int64_t o, void* room) {
-      double sum = 0;
-      for (int64_t m = threadIdx.x; m < s.M; m += kThreads) sum += dz[m * s.O + o];
-      sum = block_reduce(sum, static_cast<double*>(room), Plus());
-      if (threadIdx.x == 0) db[o] = T(sum);
-    });
-  }
+  linear_backward_by(ctx, s, dy, x, w, saved, dx, dw, db, Product<T>{ctx});
 }
 
 HL_CUDA_KERNEL(linear_forward);
