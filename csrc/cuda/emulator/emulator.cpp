@@ -1,105 +1,23 @@
-#include "cuda/emulator/emulator.h"
-
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 #include <utility>
 #include <vector>
 
-#include "cuda/emulator/fiber.h"
 #include "cuda/emulator/memory.h"
 #include "cuda/emulator/together.h"
+#include "cuda/emulator/world.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
 #endif
 
 namespace hl::emulator {
-namespace {
-
-constexpr int kBarriers = 16, kSharedAlign = 1024;
-
-struct Barrier {
-  int arrived = 0;
-  unsigned generation = 0;
-};
-
-struct Copy {
-  void* to;
-  const void* from;
-  int bytes;
-};
-
-struct Fiber {
-  Context context;
-  char* stack = nullptr;
-  Thread thread;
-  Barrier* waits_for = nullptr;
-  unsigned generation = 0;
-  const unsigned* counter = nullptr;  // waits until it has come to `target`
-  unsigned target = 0;
-  bool (*until)(const void*) = nullptr;
-  const void* until_what = nullptr;
-  const char* where = nullptr;
-  bool done = false;
-  std::vector<std::vector<Copy>> copies;  // groups, the open one last
-
-  bool ready() const {
-    if (waits_for) return waits_for->generation != generation;
-    if (until) return until(until_what);
-    return !counter || int(*counter - target) >= 0;
-  }
-};
-
-struct Slot {
-  alignas(16) unsigned char bytes[32];
-};
-
-// A store that other blocks may not see yet.
-struct Store {
-  unsigned char* to;
-  int bytes;
-  unsigned char value[16];
-};
-
-struct LiveBlock {
-  Block block;
-  int live = 0;
-  int rounds = 0;  // that it sits out yet
-  std::vector<Fiber> fibers;
-  std::vector<Barrier> warps;
-  std::vector<int> asleep;  // rounds that a warp sits out yet
-  std::vector<Slot> slots;
-  std::vector<unsigned char> shared;
-  std::vector<Store> stores;
-  std::vector<int> order;
-  Barrier named[kBarriers];
-  std::vector<std::function<void()>> later;
-};
-
-// What runs: one block at a time, or all of a grid that was launched together. For the whole process:
-// the lock is held around a grid.
-struct World {
-  size_t shared_bytes = 0;
-  int threads = 0;
-  LiveBlock* at = nullptr;
-  Fiber* current = nullptr;
-  Context scheduler;
-  std::vector<LiveBlock> blocks;
-  uint64_t begun = 0;  // blocks
-  bool together = false;
-  Body body = nullptr;
-  void* arg = nullptr;
-  const char* kernel = "";
-  uint64_t random = 1;
-  bool shuffled = false;
-};
 World w;
-std::recursive_mutex g_lock;
-int g_together = 0;
 
 uint64_t next_random() {
   w.random ^= w.random << 13;
@@ -119,6 +37,11 @@ void to_scheduler() {
   __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
 #endif
 }
+
+namespace {
+
+std::recursive_mutex g_lock;
+int g_together = 0;
 
 void entry() {
 #if defined(__SANITIZE_ADDRESS__)
@@ -141,21 +64,6 @@ void resume(Fiber& f) {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
 #endif
-}
-
-void wait_at(Barrier& b, int count, const char* where) {
-  const unsigned generation = b.generation;
-  if (++b.arrived == count) {
-    b.arrived = 0;
-    b.generation++;
-    return;
-  }
-  Fiber& f = *w.current;
-  f.where = where;
-  f.waits_for = &b;
-  f.generation = generation;
-  to_scheduler();
-  f.waits_for = nullptr;
 }
 
 // In a shuffled schedule warps fall asleep now and then, so that others run ahead of them as far as the
@@ -258,12 +166,6 @@ void run_block(LiveBlock& b, dim3 index) {
   w.current = nullptr;
 }
 
-void land(const Store& store) { memcpy(store.to, store.value, size_t(store.bytes)); }
-void land_stores(LiveBlock& b) {
-  for (const Store& store : b.stores) land(store);
-  b.stores.clear();
-}
-
 // All blocks of a grid side by side. Like warps, blocks fall behind now and then.
 void run_all(dim3 grid) {
   std::vector<LiveBlock*> order;
@@ -303,114 +205,6 @@ void die(const char* what) {
                w.at->block.index.x, w.at->block.index.y, w.at->block.index.z,
                w.current ? w.current->thread.linear : -1);
   std::abort();
-}
-
-const Thread& thread() { return w.current->thread; }
-const Block& block() { return w.at->block; }
-void sync_threads(const char* where) { wait_at(w.at->named[0], w.threads, where); }
-
-namespace {
-Barrier& named(int barrier, int threads) {
-  if (barrier < 0 || barrier >= kBarriers || threads % 32 != 0 || threads > w.threads) {
-    die("a named barrier that there is not");
-  }
-  return w.at->named[barrier];
-}
-}  // namespace
-void meet_at(int barrier, int threads, const char* where) {
-  wait_at(named(barrier, threads), threads, where);
-}
-void arrive_at(int barrier, int threads) {
-  Barrier& b = named(barrier, threads);
-  if (++b.arrived == threads) b.arrived = 0, b.generation++;
-}
-void wait_until(bool (*ready)(const void*), const void* what, const char* where) {
-  if (ready(what)) return;
-  Fiber& f = *w.current;
-  f.where = where;
-  f.until = ready, f.until_what = what;
-  to_scheduler();
-  f.until = nullptr;
-}
-void do_later(std::function<void()> work) { w.at->later.push_back(std::move(work)); }
-
-void sync_warp(const char* where) {
-  const int first = w.current->thread.linear & ~31, rest = w.threads - first;
-  wait_at(w.at->warps[size_t(first >> 5)], rest < 32 ? rest : 32, where);
-}
-void exchange(const void* mine, size_t bytes) {
-  memcpy(w.at->slots[size_t(w.current->thread.linear)].bytes, mine, bytes);
-  sync_warp("a shuffle");
-}
-void read_lane(int lane, void* to, size_t bytes) {
-  memcpy(to, w.at->slots[size_t((w.current->thread.linear & ~31) + lane)].bytes, bytes);
-}
-void end_exchange() { sync_warp("a shuffle"); }
-
-void check_shared(const void* p, size_t bytes, const char* who) {
-  const unsigned char* at = static_cast<const unsigned char*>(p);
-  const bool inside = at >= w.at->block.shared && at + bytes <= w.at->block.shared + w.shared_bytes;
-  if (inside && uintptr_t(p) % bytes == 0) return;
-  std::fprintf(stderr, "emulator: %s: %s\n", who,
-               inside ? "an address that is not aligned" : "outside the block's shared memory");
-  die("a bad address");
-}
-
-namespace {
-void land(const Copy& c) {
-  memcpy(c.to, c.from, size_t(c.bytes));
-  memset(static_cast<unsigned char*>(c.to) + c.bytes, 0, size_t(16 - c.bytes));
-}
-}  // namespace
-
-// One in four lands at once, so that a copy over what others still read shows as well.
-void copy_later(void* to, const void* from, int bytes) {
-  const Copy copy = {to, from, bytes};
-  if (w.shuffled && next_random() % 4 == 0) return land(copy);
-  w.current->copies.back().push_back(copy);
-}
-void commit_copies() { w.current->copies.emplace_back(); }
-void await_copies(int newest_groups) {
-  auto& groups = w.current->copies;
-  while (int(groups.size()) - 1 > newest_groups) {
-    for (const Copy& c : groups.front()) land(c);
-    groups.erase(groups.begin());
-  }
-}
-
-namespace {
-bool waits(const void* from, int bytes) {
-  const unsigned char* at = static_cast<const unsigned char*>(from);
-  for (const Store& store : w.at->stores) {
-    if (at < store.to + store.bytes && store.to < at + bytes) return true;
-  }
-  return false;
-}
-}  // namespace
-
-// One in four is seen by all at once, the others when the block releases them.
-void store_later(void* to, const void* from, int bytes) {
-  Store store = {static_cast<unsigned char*>(to), bytes, {}};
-  memcpy(store.value, from, size_t(bytes));
-  if (w.shuffled && next_random() % 4 == 0 && !waits(to, bytes)) return land(store);
-  w.at->stores.push_back(store);
-}
-void load_seen(void* to, const void* from, int bytes) {
-  if (waits(from, bytes)) land_stores(*w.at);  // its own stores the block always sees
-  memcpy(to, from, size_t(bytes));
-}
-void release(unsigned* counter) {
-  land_stores(*w.at);
-  ++*counter;
-}
-void await(const unsigned* counter, unsigned target) {
-  if (!w.together) die("blocks that wait for each other in a launch that is not cooperative");
-  Fiber& f = *w.current;
-  f.where = "a grid's barrier";
-  f.counter = counter;
-  f.target = target;
-  if (!f.ready()) to_scheduler();
-  f.counter = nullptr;
 }
 
 bool card_takes(dim3 grid, dim3 block, size_t shared_bytes) {
@@ -458,9 +252,7 @@ void prepare_world(Body body, void* arg, size_t arg_bytes, dim3 grid, dim3 block
     }
   }
 }
-}  // namespace
 
-namespace {
 // HANDLOOM_EMULATOR_LAUNCHES names a file that gets a line for each launch: tests see which kernel ran.
 void write_down(const char* kernel, dim3 grid) {
   const char* path = std::getenv("HANDLOOM_EMULATOR_LAUNCHES");
