@@ -58,7 +58,7 @@ def losses(make: Any, dtype: str, steps: int = 8) -> list[float]:
     return found
 
 
-@pytest.mark.parametrize("make", [mlp, cnn])
+@pytest.mark.parametrize("make", [mlp, pytest.param(cnn, marks=pytest.mark.slow)])
 def test_training_comes_close_to_float32(make: Any) -> None:
     full = losses(make, "float32")
     assert full[-1] < 0.8 * full[0]

@@ -38,9 +38,14 @@ def test_heads_of_any_size(d: int, dtype: str) -> None:
 LENGTHS = [(1, 1), (1, 200), (63, 64), (64, 65), (130, 129), (257, 31), (5, 300)]
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "tfloat32"])
+@pytest.mark.parametrize(
+    ("d", "dtype"),
+    [
+        *((64, "bfloat16"), (64, "tfloat32"), (128, "bfloat16")),
+        pytest.param(128, "tfloat32", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
-@pytest.mark.parametrize("d", [64, 128])
 def test_ragged_lengths(lengths: tuple[int, int], d: int, dtype: str) -> None:
     check_attention(dtype, inputs(dtype, 2, *lengths, 1, 1, d, d - 3))
 
@@ -81,7 +86,7 @@ def test_key_lengths_and_starts(d: int) -> None:
     check_attention("bfloat16", arrays, **options)
 
 
-@pytest.mark.parametrize("d", [32, 64, 96, 128])
+@pytest.mark.parametrize("d", [32, 64, pytest.param(96, marks=pytest.mark.slow), 128])
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.usefixtures("schedule")
 def test_masks_biases_slopes_and_dropout(d: int, dtype: str) -> None:

@@ -42,13 +42,16 @@ def launches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launches:
     return since
 
 
-@pytest.fixture(params=["0", "1", "7"])
+SLOW = pytest.mark.slow
+
+
+@pytest.fixture(params=["0", pytest.param("1", marks=SLOW), "7"])
 def schedule(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The order of threads."""
     monkeypatch.setenv("HANDLOOM_EMULATOR_SEED", request.param)
 
 
-@pytest.fixture(params=[1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.fixture(params=[1, pytest.param(2, marks=SLOW)])
 def another_schedule(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     seed = int(os.environ.get("HANDLOOM_EMULATOR_SEED", "0")) + request.param
     monkeypatch.setenv("HANDLOOM_EMULATOR_SEED", str(seed))
@@ -270,8 +273,9 @@ LENGTHS = [(65, 1), (66, 127), (128, 128), (129, 129), (200, 257), (70, 700)]
 
 
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
-@pytest.mark.parametrize("d", [64, 128])
-@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(
+    ("d", "causal"), [(64, False), (64, True), (128, True), pytest.param(128, False, marks=SLOW)]
+)
 @pytest.mark.usefixtures("another_schedule")
 def test_attention_of_ragged_lengths(
     lengths: tuple[int, int], d: int, causal: bool, launches: Launches
@@ -281,8 +285,8 @@ def test_attention_of_ragged_lengths(
     assert attended(launches) == [True]
 
 
-@pytest.mark.parametrize("causal", [False, True, "upper_left"])
-@pytest.mark.parametrize("window", [None, 0, 40, (200, 10), (None, 5)])
+@pytest.mark.parametrize("causal", [False, True, pytest.param("upper_left", marks=SLOW)])
+@pytest.mark.parametrize("window", [None, 0, 40, (200, 10), pytest.param((None, 5), marks=SLOW)])
 def test_attention_causal_and_windows(window: Any, causal: Any, launches: Launches) -> None:
     arrays = inputs("bfloat16", 1, 290, 310, 2, 1, 40)
     check_attention("bfloat16", arrays, causal=causal, window=window)
